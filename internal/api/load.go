@@ -1,0 +1,245 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	yaml3 "go.yaml.in/yaml/v3"
+	sjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// maxInput bounds what Load reads; the YAML reader itself refuses aliases that expand beyond reason.
+const maxInput = 64 << 20
+
+// Load reads a stream of YAML or JSON documents. It is strict: an unknown field, a field given twice or one of
+// the wrong type is an error that names the document, the line where possible and the field. Deprecated forms of
+// Stage are replaced by what they mean. Documents of kinds that are not ours are returned as Raw.
+func Load(r io.Reader, name string) ([]Object, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if len(data) > maxInput {
+		return nil, fmt.Errorf("read %s: larger than %d MiB", name, maxInput>>20)
+	}
+	docs, err := split(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	var objs []Object
+	for _, d := range docs {
+		o, err := d.load(name)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			objs = append(objs, o)
+		}
+	}
+	return objs, nil
+}
+
+// Of returns the objects that are of type T.
+func Of[T Object](objs []Object) []T {
+	var of []T
+	for _, o := range objs {
+		if t, ok := o.(T); ok {
+			of = append(of, t)
+		}
+	}
+	return of
+}
+
+// Save writes the objects as a stream of YAML documents that Load reads.
+func Save(w io.Writer, objs ...Object) error {
+	for i, o := range objs {
+		if t := o.Type(); t.Kind == "" || t.APIVersion == "" {
+			return fmt.Errorf("save %q: no kind or apiVersion", o.Meta().Name)
+		}
+		data, err := yaml.Marshal(o)
+		if err != nil {
+			return fmt.Errorf("save %s %q: %w", o.Type().Kind, o.Meta().Name, err)
+		}
+		if i > 0 {
+			data = append([]byte("---\n"), data...)
+		}
+		if _, err := w.Write(data); err != nil {
+			return fmt.Errorf("save %s %q: %w", o.Type().Kind, o.Meta().Name, err)
+		}
+	}
+	return nil
+}
+
+type document struct {
+	text []byte
+	line int // of its first byte, from 1
+}
+
+// split cuts the stream at the document markers, or between the values of a JSON stream.
+func split(data []byte) ([]document, error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	var docs []document
+	start, startLine, line := 0, 1, 0
+	for pos := 0; pos < len(data); {
+		line++
+		end := len(data)
+		if i := bytes.IndexByte(data[pos:], '\n'); i >= 0 {
+			end = pos + i + 1
+		}
+		if rest, ok := bytes.CutPrefix(data[pos:end], []byte("---")); ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
+			docs = append(docs, document{data[start:pos], startLine})
+			start, startLine = pos+3, line
+		}
+		pos = end
+	}
+	docs = append(docs, document{data[start:], startLine})
+	if len(docs) == 1 && bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return splitJSON(data, docs)
+	}
+	return docs, nil
+}
+
+func splitJSON(data []byte, whole []document) ([]document, error) {
+	var docs []document
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for {
+		begin := dec.InputOffset()
+		var raw json.RawMessage
+		err := dec.Decode(&raw)
+		if errors.Is(err, io.EOF) {
+			return docs, nil
+		}
+		if err != nil {
+			return whole, nil // flow-style YAML begins with a brace too: its reader will tell
+		}
+		docs = append(docs, document{raw, 1 + bytes.Count(data[:begin], []byte("\n"))})
+	}
+}
+
+func (d document) load(name string) (Object, error) {
+	text, err := yaml.YAMLToJSONStrict(d.text)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%s", name, d.shift(err.Error()))
+	}
+	if bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
+		return nil, nil
+	}
+	var head Raw
+	if err := json.Unmarshal(text, &head.TypeMeta); err != nil {
+		return nil, fmt.Errorf("%s:%d: not an object with apiVersion and kind", name, d.line)
+	}
+	if head.Kind == "" {
+		return nil, fmt.Errorf("%s:%d: kind: missing", name, d.line)
+	}
+	for _, k := range Kinds {
+		if k.Name == head.Kind && ours(head.APIVersion) && k.New != nil {
+			return d.decode(name, text, k.New())
+		}
+		if k.Name == head.Kind {
+			return d.raw(name, text)
+		}
+	}
+	if ours(head.APIVersion) && head.APIVersion != "" {
+		return nil, fmt.Errorf("%s:%d: kind: no kind %q in %s", name, d.lineOf("kind"), head.Kind, head.APIVersion)
+	}
+	return d.raw(name, text)
+}
+
+// ours reports whether a group/version is one of ours; a missing one is, because kinds alone have always been enough.
+func ours(version string) bool {
+	group, _, _ := strings.Cut(version, "/")
+	return version == "" || strings.HasSuffix(group, "kwok.x-k8s.io")
+}
+
+func (d document) raw(name string, text []byte) (Object, error) {
+	r := &Raw{JSON: text}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", name, d.line, err)
+	}
+	return r, nil
+}
+
+// unknownField and wrongType find the field in the messages of the JSON readers.
+var (
+	unknownField = regexp.MustCompile(`field "([^"]+)"`)
+	wrongType    = regexp.MustCompile(`cannot unmarshal (\S+) into Go struct field (\S+?)\.(\S+) of type (\S+)`)
+	yamlLine     = regexp.MustCompile(`line (\d+): `)
+)
+
+func (d document) decode(name string, text []byte, o Object) (Object, error) {
+	strict, err := sjson.UnmarshalStrict(text, o)
+	if err != nil {
+		if m := wrongType.FindStringSubmatch(err.Error()); m != nil {
+			return nil, fmt.Errorf("%s:%d: %s: want %s, not %s", name, d.lineOf(m[3]), m[3], m[4], m[1])
+		}
+		return nil, fmt.Errorf("%s:%d: %w", name, d.line, err)
+	}
+	if len(strict) > 0 {
+		if m := unknownField.FindStringSubmatch(strict[0].Error()); m != nil {
+			return nil, fmt.Errorf("%s:%d: %s: no such field", name, d.lineOf(m[1]), m[1])
+		}
+		return nil, fmt.Errorf("%s:%d: %w", name, d.line, strict[0])
+	}
+	switch o := o.(type) {
+	case *Stage:
+		o.normalise()
+		o.File = name
+	case *KwokConfiguration:
+		o.raw = text
+	}
+	return o, nil
+}
+
+// shift turns the YAML reader's line, counted in its document, into one of the stream.
+func (d document) shift(msg string) string {
+	msg = strings.TrimPrefix(strings.TrimPrefix(msg, "error converting YAML to JSON: "), "yaml: ")
+	msg = strings.Join(strings.Fields(strings.TrimPrefix(msg, "unmarshal errors:")), " ")
+	if m := yamlLine.FindStringSubmatchIndex(msg); m != nil {
+		n, _ := strconv.Atoi(msg[m[2]:m[3]])
+		return fmt.Sprintf("%d: %s", d.line+n-1, msg[:m[0]]+msg[m[1]:])
+	}
+	return fmt.Sprintf("%d: %s", d.line, msg)
+}
+
+// lineOf returns the line of the stream where a field such as spec.steps[0].patch stands, else that of the document.
+func (d document) lineOf(field string) int {
+	var n yaml3.Node
+	if yaml3.Unmarshal(d.text, &n) != nil || len(n.Content) == 0 {
+		return d.line
+	}
+	at, line := n.Content[0], n.Content[0].Line
+	for _, part := range strings.FieldsFunc(field, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
+		at = child(at, part)
+		if at == nil {
+			break
+		}
+		line = at.Line
+	}
+	return d.line + line - 1
+}
+
+// child returns the value (or, for a mapping, the key's line with the value) of one step of a path.
+func child(n *yaml3.Node, part string) *yaml3.Node {
+	switch n.Kind {
+	case yaml3.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == part {
+				v := *n.Content[i+1]
+				v.Line = n.Content[i].Line
+				return &v
+			}
+		}
+	case yaml3.SequenceNode:
+		if i, err := strconv.Atoi(part); err == nil && i < len(n.Content) {
+			return n.Content[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+// Package applet is the table of the programs embedded in this binary. It is the only importer of the Kubernetes
+// and etcd servers.
+package applet
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/etcdctl/v3/ctlv3"
+	"go.etcd.io/etcd/etcdutl/v3/etcdutl"
+	"go.etcd.io/etcd/server/v3/etcdmain"
+	"k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
+	kubectlcmd "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
+	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of clouds, as in the stock kubectl
+
+	"kwokctl/internal/controller"
+	"kwokctl/runtimes/process"
+)
+
+// table holds the embedded programs by the name they are called by. Each reads os.Args and returns its exit status.
+var table = map[string]func() int{
+	"etcd":                    etcd,
+	"etcdctl":                 etcdctl,
+	"etcdutl":                 etcdutil,
+	"kube-apiserver":          kubeAPIServer,
+	"kube-controller-manager": func() int { return component(kcm.NewControllerManagerCommand()) },
+	"kube-scheduler":          func() int { return component(scheduler.NewSchedulerCommand()) },
+	"kubectl":                 kubectl,
+	"kwok":                    kwok,
+	"kwok-controller":         kwok,
+	process.SuperviseApplet:   supervise,
+}
+
+// Called returns the program that a binary called by path is to be, or false when path names none.
+func Called(path string) (run func() int, ok bool) {
+	name := strings.TrimSuffix(filepath.Base(path), ".exe")
+	if _, ok = table[name]; !ok {
+		return nil, false
+	}
+	return func() int { return Run(name, os.Args[1:]) }, true
+}
+
+// Run is the program called name with args, in this process, in place of whatever the process was. It changes
+// os.Args, which the embedded programs read, and returns the exit status; many of them exit by themselves.
+func Run(name string, args []string) int {
+	run, ok := table[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "%s: no such program\n", name)
+		return 1
+	}
+	os.Args = append([]string{name}, args...)
+	cobra.EnablePrefixMatching = strings.HasPrefix(name, "etcd") // etcd's tools turn it on for all that is linked in
+	return run()
+}
+
+// component runs a server that is to wait for what it needs: everything up to here costs time and needs nothing.
+func component(cmd *cobra.Command) int {
+	settle()
+	if err := process.WaitGate(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+		return 1
+	}
+	return cli.Run(cmd)
+}
+
+// settleTime is how long after its start a component counts as settled.
+const settleTime = 5 * time.Second
+
+// settle turns the garbage collector on once the start is over. The supervisor's environment turns it off (see
+// components.environment), which makes the start a third shorter; what the start left behind goes back to the
+// system here.
+func settle() {
+	if os.Getenv("GOGC") != "off" {
+		return
+	}
+	time.AfterFunc(settleTime, func() {
+		debug.SetGCPercent(steadyGC)
+		debug.SetMemoryLimit(math.MaxInt64)
+		debug.FreeOSMemory()
+	})
+}
+
+// steadyGC is the collector's setting of a settled component. Below the usual 100, because clusters idle more than
+// they work and memory is what limits how many fit on a laptop.
+const steadyGC = 75
+
+func etcd() int {
+	settle()
+	if err := process.WaitGate(); err != nil {
+		fmt.Fprintf(os.Stderr, "etcd: %v\n", err)
+		return 1
+	}
+	etcdmain.Main(os.Args)
+	return 0
+}
+
+// kubeAPIServer waits for etcd by itself, when half of its start is done.
+func kubeAPIServer() int {
+	settle()
+	return cli.Run(apiServerCommand())
+}
+
+func etcdctl() int {
+	ctlv3.MustStart()
+	return 0
+}
+
+// etcdutil is the stock program's root command, which lives in a main package and cannot be imported.
+func etcdutil() int {
+	cmd := &cobra.Command{Use: "etcdutl", Short: "An administrative command line tool for etcd data files", SilenceErrors: true}
+	cmd.PersistentFlags().StringVarP(&etcdutl.OutputFormat, "write-out", "w", "simple", "set the output format (fields, json, protobuf, simple, table)")
+	cmd.AddCommand(etcdutl.NewDefragCommand(), etcdutl.NewSnapshotCommand(), etcdutl.NewHashKVCommand(),
+		etcdutl.NewVersionCommand(), etcdutl.NewCompletionCommand(), etcdutl.NewMigrateCommand())
+	if err := cmd.Execute(); err != nil {
+		fmt.Fprintf(os.Stderr, "etcdutl: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func kubectl() int {
+	_, _ = logs.GlogSetter(kubectlcmd.GetLogVerbosity(os.Args)) // klog is used before flags are parsed
+	if err := cli.RunNoErrOutput(kubectlcmd.NewDefaultKubectlCommand()); err != nil {
+		kubectlutil.CheckErr(err) // prints and exits
+	}
+	return 0
+}
+
+func kwok() int {
+	settle()
+	if err := process.WaitGate(); err != nil {
+		fmt.Fprintf(os.Stderr, "kwok: %v\n", err)
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return controller.Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+func supervise() int {
+	return process.SuperviseMain(os.Args[1:])
+}

@@ -1,0 +1,217 @@
+// Package cli is the command line of kwokctl: it parses, calls, and alone speaks to the user.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kwokctl/internal/cluster"
+)
+
+// Env is what commands use of the world.
+type Env struct {
+	In     io.Reader
+	Out    io.Writer // results
+	Err    io.Writer // progress, logs, errors
+	Getenv func(string) string
+	// Version of this program, with the leading v.
+	Version string
+	// Applet becomes one of the embedded programs and returns its exit status.
+	Applet func(name string, args []string) int
+
+	name      string // of the cluster
+	configs   []string
+	verbosity string
+}
+
+// Exit statuses. A program that we become for the user has its own.
+const (
+	statusFailed      = 1
+	statusMisused     = 2
+	statusTimeout     = 124 // as timeout(1) has it
+	statusInterrupted = 130 // as shells have it for SIGINT
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// statusError carries the exit status of a program that has spoken for itself.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+// Main runs the command line args and returns the exit status.
+func Main(args []string, env Env) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		<-signals // the second time nothing is undone; the next run recovers
+		os.Exit(statusInterrupted)
+	}()
+	err := run(ctx, args, &env)
+	status := exitStatus(err)
+	var spoken statusError
+	if err != nil && !errors.As(err, &spoken) {
+		fmt.Fprintf(env.Err, "kwokctl: %s\n", errorText(err))
+	}
+	return status
+}
+
+func run(ctx context.Context, args []string, env *Env) error {
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	return root.ExecuteContext(ctx)
+}
+
+func exitStatus(err error) int {
+	var (
+		usage   *usageError
+		timeout *cluster.TimeoutError
+		spoken  statusError
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &spoken):
+		return int(spoken)
+	case errors.As(err, &usage):
+		return statusMisused
+	case errors.Is(err, errInterrupted):
+		return statusInterrupted
+	case errors.As(err, &timeout):
+		return statusTimeout
+	}
+	return statusFailed
+}
+
+// errorText drops what errors.Join adds when only one error is left, and keeps lines that belong to an error.
+func errorText(err error) string { return strings.TrimRight(err.Error(), "\n") }
+
+func newRoot(env *Env) *cobra.Command {
+	cobra.EnablePrefixMatching = false // etcd's tools, which are linked in, turn it on for all
+	root := &cobra.Command{
+		Use:              "kwokctl",
+		Short:            "Start simulated Kubernetes clusters",
+		Version:          fmt.Sprintf("%s %s (%s/%s)", env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH),
+		SilenceErrors:    true,
+		TraverseChildren: true, // so that flags before kubectl are ours and flags behind it are its own
+		SilenceUsage:     true,
+		Args:             group,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("kwokctl version {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&env.name, "name", "kwok", "name of the cluster")
+	flags.StringSliceVarP(&env.configs, "config", "c", nil, "configuration files; - for standard input")
+	flags.StringVarP(&env.verbosity, "v", "v", "INFO", "log level: DEBUG, INFO, WARN or ERROR")
+	root.AddCommand(
+		parent("create", "Create a cluster", newCreate(env)),
+		parent("delete", "Delete a cluster", newDelete(env)),
+		parent("start", "Start a stopped cluster", newStart(env)),
+		parent("stop", "Stop a cluster; start brings it back as it was", newStop(env)),
+		parent("get", "List clusters, components, or how to connect", newGetClusters(env), newGetComponents(env), newGetKubeconfig(env)),
+		newLogs(env),
+		newScale(env),
+		newKubectl(env),
+		newEtcdctl(env),
+	)
+	return root
+}
+
+// parent is a command that only groups others.
+func parent(use, short string, children ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: group,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(children...)
+	return cmd
+}
+
+// group refuses what is no sub-command, and says what is one.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return &usageError{fmt.Errorf("unknown command %q for %q; there are %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))}
+}
+
+// exactly wraps cobra's checks of arguments so that a mistake counts as misuse.
+func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+		}
+		return nil
+	}
+}
+
+// home is where clusters live: $KWOK_WORKDIR, else ~/.kwok.
+func (e *Env) home() (cluster.Home, error) {
+	log, err := e.logger()
+	if err != nil {
+		return cluster.Home{}, err
+	}
+	dir := e.Getenv("KWOK_WORKDIR")
+	if dir == "" {
+		user := e.Getenv("HOME")
+		if user == "" {
+			return cluster.Home{}, errors.New("neither KWOK_WORKDIR nor HOME is set; set one to a directory that is yours")
+		}
+		dir = filepath.Join(user, ".kwok")
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return cluster.Home{}, fmt.Errorf("find the work directory: %w", err)
+	}
+	return cluster.Home{Dir: dir, Version: strings.TrimPrefix(e.Version, "v"), Log: log, Waiting: func(what, holder string, since time.Time) {
+		fmt.Fprintf(e.Err, "waiting for %s, held by %s for %s\n", what, holder, time.Since(since).Round(time.Second))
+	}}, nil
+}
+
+func (e *Env) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(e.verbosity)); err != nil {
+		return nil, &usageError{fmt.Errorf("-v %q: allowed are DEBUG, INFO, WARN, ERROR", e.verbosity)}
+	}
+	return slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: level})), nil
+}
+
+// open opens the cluster that --name names.
+func (e *Env) open() (*cluster.Cluster, error) {
+	home, err := e.home()
+	if err != nil {
+		return nil, err
+	}
+	return home.Open(e.name)
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"kwokctl/internal/cluster"
+	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/pki"
+	"kwokctl/runtimes"
+)
+
+// askTimeout bounds how long one cluster may take to say how it is.
+const askTimeout = 5 * time.Second
+
+var formats = []string{"name", "wide", "json", "yaml"}
+
+// clusterRow is a line of get clusters.
+type clusterRow struct {
+	Name       string            `json:"name"`
+	Status     string            `json:"status"` // Ready, NotReady, Stopped, CrashLoop, Damaged or Unknown
+	Ready      int               `json:"ready"`
+	Total      int               `json:"total"`
+	Context    string            `json:"context"`
+	Server     string            `json:"server,omitempty"`
+	Directory  string            `json:"directory"`
+	Error      string            `json:"error,omitempty"`
+	Components []runtimes.Status `json:"-"`
+}
+
+func newGetClusters(env *Env) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{Use: "clusters", Aliases: []string{"cluster"}, Short: "List clusters", Args: exactly(cobra.NoArgs)}
+	formatFlag(cmd, &format)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		home, err := env.home()
+		if err != nil {
+			return err
+		}
+		names, err := home.List()
+		if err != nil {
+			return err
+		}
+		rows := make([]clusterRow, len(names))
+		for i, name := range names {
+			if format == "name" {
+				rows[i].Name = name // and nothing is asked
+				continue
+			}
+			rows[i] = describe(cmd.Context(), home, name)
+		}
+		return list(env.Out, format, rows, func(r clusterRow) string { return r.Name }, "NAME\tREADY\tSTATUS\tSERVER", func(r clusterRow) string {
+			return fmt.Sprintf("%s\t%d/%d\t%s\t%s", r.Name, r.Ready, r.Total, r.Status, r.Server)
+		})
+	}
+	return cmd
+}
+
+// describe asks one cluster how it is. It never fails: what cannot be known is part of the answer.
+func describe(ctx context.Context, home cluster.Home, name string) clusterRow {
+	row := clusterRow{Name: name, Context: cluster.Context(name), Directory: filepath.Join(home.Dir, "clusters", name)}
+	c, err := home.Open(name)
+	if err != nil {
+		row.Status, row.Error = "Damaged", err.Error()
+		return row
+	}
+	row.Server = c.Server()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	list, err := c.Status(ctx)
+	if err != nil {
+		row.Status, row.Error = "Unknown", err.Error()
+		return row
+	}
+	row.Status, row.Ready, row.Total = summary(list)
+	return row
+}
+
+// summary says in a word how components are.
+func summary(list []runtimes.Status) (word string, ready, total int) {
+	stopped, crash := 0, false
+	for _, s := range list {
+		switch s.State {
+		case runtimes.Ready:
+			ready++
+		case runtimes.Stopped:
+			stopped++
+		case runtimes.CrashLoop:
+			crash = true
+		}
+	}
+	switch total = len(list); {
+	case crash:
+		return "CrashLoop", ready, total
+	case ready == total:
+		return "Ready", ready, total
+	case stopped == total:
+		return "Stopped", ready, total
+	}
+	return "NotReady", ready, total
+}
+
+func newGetComponents(env *Env) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{Use: "components", Aliases: []string{"component"}, Short: "List the components of a cluster", Args: exactly(cobra.NoArgs)}
+	formatFlag(cmd, &format)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := env.open()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+		defer cancel()
+		rows, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		return list(env.Out, format, rows, func(s runtimes.Status) string { return s.Name }, "NAME\tSTATUS\tPID\tRESTARTS\tREASON", func(s runtimes.Status) string {
+			pid := "-"
+			if s.PID != 0 {
+				pid = fmt.Sprint(s.PID)
+			}
+			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s", s.Name, s.State, pid, s.Restarts, s.Reason)
+		})
+	}
+	return cmd
+}
+
+func newGetKubeconfig(env *Env) *cobra.Command {
+	var (
+		host, user string
+		groups     []string
+	)
+	cmd := &cobra.Command{Use: "kubeconfig", Short: "Print a kubeconfig for a cluster", Args: exactly(cobra.NoArgs)}
+	cmd.Flags().StringVar(&host, "host", "127.0.0.1", "host, or host:port, to put in place of the API server's; empty leaves it")
+	cmd.Flags().StringVar(&user, "user", "kwok-admin", "name of the user")
+	cmd.Flags().StringSliceVar(&groups, "group", []string{"system:masters"}, "groups of the user")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		c, err := env.open()
+		if err != nil {
+			return err
+		}
+		e, err := c.Entry()
+		if err != nil {
+			return err
+		}
+		if e.Server, err = replaceHost(e.Server, host); err != nil {
+			return err
+		}
+		if user != "kwok-admin" || !slices.Equal(groups, []string{"system:masters"}) {
+			key, err := os.ReadFile(filepath.Join(c.Dir, "pki", "ca.key"))
+			if err != nil {
+				return fmt.Errorf("sign certificate of %q: %w", user, err)
+			}
+			if e.Cert, e.Key, err = pki.Sign(e.CA, key, user, groups, time.Now()); err != nil {
+				return fmt.Errorf("sign certificate of %q: %w", user, err)
+			}
+		}
+		data, err := kubeconfig.Encode(e)
+		if err != nil {
+			return err
+		}
+		_, err = env.Out.Write(data)
+		return err
+	}
+	return cmd
+}
+
+// replaceHost puts host, or host:port, in place of the host of server.
+func replaceHost(server, host string) (string, error) {
+	if host == "" {
+		return server, nil
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", fmt.Errorf("address of the API server: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), u.Port())
+	}
+	u.Host = host
+	return u.String(), nil
+}
+
+func formatFlag(cmd *cobra.Command, into *string) {
+	cmd.Flags().StringVarP(into, "output", "o", "name", "output format: "+strings.Join(formats, ", "))
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(formats, *into) {
+			return &usageError{fmt.Errorf("-o %q: allowed are %s", *into, strings.Join(formats, ", "))}
+		}
+		return nil
+	}
+}
+
+// list prints rows in one of the formats.
+func list[T any](w io.Writer, format string, rows []T, name func(T) string, head string, wide func(T) string) error {
+	switch format {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(rows)
+	case "yaml":
+		data, err := yaml.Marshal(rows)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	case "wide":
+		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+		if len(rows) > 0 {
+			fmt.Fprintln(t, head)
+		}
+		for _, r := range rows {
+			fmt.Fprintln(t, wide(r))
+		}
+		return t.Flush()
+	default:
+		for _, r := range rows {
+			if _, err := fmt.Fprintln(w, name(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}

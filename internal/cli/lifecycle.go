@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kwokctl/internal/cluster"
+	"kwokctl/internal/kubeconfig"
+)
+
+func newStart(env *Env) *cobra.Command {
+	var wait cluster.Wait
+	cmd := &cobra.Command{Use: "cluster", Short: "Start a stopped cluster", Args: exactly(cobra.NoArgs)}
+	cmd.Flags().DurationVar(&wait.Ready, "wait", 0, "wait until nodes and pods can be made; fail after this time")
+	cmd.Flags().DurationVar(&wait.Timeout, "timeout", 0, "time limit for all of it; 0 for none")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		home, err := env.home()
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		show := newProgress(env, "Starting cluster "+env.name)
+		_, err = home.Start(cmd.Context(), env.name, wait, show.observe)
+		show.end()
+		if err == nil {
+			fmt.Fprintf(env.Err, "Cluster %s is ready in %s.\n", env.name, seconds(time.Since(began)))
+		}
+		return err
+	}
+	return cmd
+}
+
+func newStop(env *Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "cluster", Short: "Stop a cluster; start brings it back as it was", Args: exactly(cobra.NoArgs)}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		home, err := env.home()
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		killed, err := home.Stop(cmd.Context(), env.name)
+		if err != nil {
+			return err
+		}
+		if len(killed) > 0 {
+			fmt.Fprintf(env.Err, "Had to be killed: %s.\n", strings.Join(killed, ", "))
+		}
+		fmt.Fprintf(env.Err, "Cluster %s is stopped (%s).\n", env.name, seconds(time.Since(began)))
+		return nil
+	}
+	return cmd
+}
+
+func newDelete(env *Env) *cobra.Command {
+	var (
+		all        bool
+		configPath string
+	)
+	cmd := &cobra.Command{Use: "cluster", Short: "Delete a cluster and everything in it", Args: exactly(cobra.NoArgs)}
+	cmd.Flags().BoolVar(&all, "all", false, "delete all clusters")
+	kubeconfigFlag(cmd, &configPath)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		home, err := env.home()
+		if err != nil {
+			return err
+		}
+		names := []string{env.name}
+		if all {
+			if names, err = home.List(); err != nil {
+				return err
+			}
+		}
+		var errs []error
+		for _, name := range names {
+			errs = append(errs, deleteOne(cmd.Context(), env, home, name, configPath, cmd.Flags().Changed("kubeconfig")))
+		}
+		return errors.Join(errs...)
+	}
+	return cmd
+}
+
+func deleteOne(ctx context.Context, env *Env, home cluster.Home, name, flag string, flagSet bool) error {
+	if err := cluster.CheckName(name); err != nil {
+		return err
+	}
+	path, err := kubeconfig.Holding(cluster.Context(name), flag, flagSet, env.Getenv)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = home.Delete(ctx, name, path)
+	if errors.Is(err, cluster.ErrNotFound) {
+		fmt.Fprintf(env.Err, "There is no cluster %s; nothing to delete.\n", name)
+		return nil
+	}
+	if err == nil {
+		fmt.Fprintf(env.Err, "Cluster %s is deleted (%s).\n", name, seconds(time.Since(began)))
+	}
+	return err
+}

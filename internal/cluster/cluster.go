@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kwokctl/internal/components"
+	"kwokctl/internal/files"
+	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/pki"
+	"kwokctl/runtimes"
+	"kwokctl/runtimes/process"
+)
+
+// loopback is the address that servers listen on.
+const loopback = "127.0.0.1"
+
+// Context returns the name of a cluster's kubeconfig context.
+func Context(name string) string { return "kwok-" + name }
+
+// plan derives specs and runtime from the configuration. With into it also returns the whole plan there.
+func (c *Cluster) plan(into *components.Plan) error {
+	o := &c.Config.Options
+	plan, err := components.Make(o, loopback, func(component, _ string) string {
+		if component == "etcd" {
+			return "unix://" + components.ClientSocket
+		}
+		for _, row := range components.Table() {
+			if row.Name == component && row.Port != nil {
+				return loopback + ":" + strconv.Itoa(*row.Port(o))
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		return fmt.Errorf("cluster %q: %w", c.Name, err)
+	}
+	for i := range plan.Specs {
+		plan.Specs[i].Cluster, plan.Specs[i].Dir = c.Name, c.Dir
+	}
+	c.specs = plan.Specs
+	c.rt = process.New(process.Options{Dir: c.Dir, Log: c.home.Log})
+	if into != nil {
+		*into = *plan
+	}
+	return nil
+}
+
+// Status reports on each component, in the order of need.
+func (c *Cluster) Status(ctx context.Context) ([]runtimes.Status, error) {
+	return c.rt.Status(ctx, c.specs)
+}
+
+// Specs returns the components of the cluster, in the order of need.
+func (c *Cluster) Specs() []runtimes.Spec { return c.specs }
+
+// Logs copies the log of a component to w; with follow, until ctx ends.
+func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follow bool) error {
+	var names []string
+	for _, s := range c.specs {
+		if s.Name == component {
+			return c.rt.Logs(ctx, s, w, follow)
+		}
+		names = append(names, s.Name)
+	}
+	return fmt.Errorf("no component %q in cluster %q; it has %s", component, c.Name, strings.Join(names, ", "))
+}
+
+// Kubeconfig returns the path of the administrator's kubeconfig.
+func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, adminConfig) }
+
+// EtcdSocket returns the path of etcd's client socket.
+func (c *Cluster) EtcdSocket() string { return filepath.Join(c.Dir, components.ClientSocket) }
+
+// Entry is how to reach the cluster as its administrator.
+func (c *Cluster) Entry() (kubeconfig.Entry, error) {
+	e := kubeconfig.Entry{Name: Context(c.Name), Server: c.Server()}
+	for name, into := range map[string]*[]byte{"ca.crt": &e.CA, "admin.crt": &e.Cert, "admin.key": &e.Key} {
+		data, err := os.ReadFile(filepath.Join(c.Dir, pkiDir, name))
+		if err != nil {
+			return e, fmt.Errorf("read credentials of cluster %q: %w", c.Name, err)
+		}
+		*into = data
+	}
+	return e, nil
+}
+
+// Start brings a stopped cluster up and returns when all its components are ready. It does nothing to those that
+// are. When it fails it stops what it started.
+func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (*Cluster, error) {
+	lock, err := h.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	c, err := h.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.start(ctx, wait, observe)
+}
+
+// Stop ends all components of a cluster, and returns the names of those that had to be killed.
+func (h Home) Stop(ctx context.Context, name string) (killed []string, err error) {
+	lock, err := h.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	c, err := h.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return c.rt.Stop(ctx, c.specs, false)
+}
+
+// Delete removes a cluster: its processes, its context in the kubeconfig file, its directory. It works on damaged
+// and half-made ones, but only on directories that we made. ErrNotFound when there is none.
+func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
+	lock, err := h.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if _, err := os.Lstat(h.dir(name)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cluster %q: %w", name, ErrNotFound)
+	}
+	if !h.ours(name) {
+		return fmt.Errorf("delete cluster %q: %s has no file %s, so kwokctl did not make it; remove it by hand", name, h.dir(name), markerFile)
+	}
+	c, err := h.Open(name)
+	if err != nil {
+		c = &Cluster{Name: name, Dir: h.dir(name), home: h, rt: process.New(process.Options{Dir: h.dir(name), Log: h.Log})}
+	}
+	return c.remove(ctx, kubeconfigPath)
+}
+
+// remove deletes everything that a cluster consists of.
+func (c *Cluster) remove(ctx context.Context, kubeconfigPath string) error {
+	if _, err := c.rt.Stop(ctx, c.specs, true); err != nil {
+		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
+	}
+	paths := []string{kubeconfigPath}
+	if c.Config != nil && !slices.Contains(paths, c.Config.Status.Kubeconfig) {
+		paths = append(paths, c.Config.Status.Kubeconfig)
+	}
+	var errs []error
+	for _, path := range paths {
+		if path != "" {
+			errs = append(errs, kubeconfig.Remove(ctx, path, Context(c.Name)))
+		}
+	}
+	errs = append(errs, files.RemoveTree(c.home.clusters(), c.Name))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
+	}
+	return nil
+}
+
+// renewCertificates issues anew what runs out within two months.
+func (c *Cluster) renewCertificates(now time.Time) error {
+	dir := filepath.Join(c.Dir, pkiDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read certificates: %w", err)
+	}
+	old := map[string][]byte{}
+	for _, e := range entries {
+		if old[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("read certificates: %w", err)
+		}
+	}
+	renewed, err := pki.Renew(old, c.certificates(), now)
+	if err != nil {
+		return fmt.Errorf("renew certificates: %w", err)
+	}
+	for name, data := range renewed {
+		if err := files.WriteAtomic(filepath.Join(dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) certificates() pki.Spec {
+	hosts := append([]string{components.ServiceIP}, c.Config.Options.KubeApiserverCertSANs...)
+	return pki.Spec{Hosts: map[string][]string{"kube-apiserver": hosts}}
+}
+
+// Server returns the address of the API server.
+func (c *Cluster) Server() string {
+	return "https://" + loopback + ":" + strconv.Itoa(c.Config.Options.KubeApiserverPort)
+}

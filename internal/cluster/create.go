@@ -1,0 +1,292 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/components"
+	"kwokctl/internal/files"
+	"kwokctl/internal/kube"
+	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/pki"
+	"kwokctl/runtimes"
+)
+
+// undoTime is how long a command that was interrupted may take to undo what it did.
+const undoTime = 10 * time.Second
+
+// minSpace is the free disk space that a new cluster asks for, in bytes.
+const minSpace = 1 << 30
+
+// Observe is told each change of a component, and of each step of ours as if it were one.
+type Observe func(runtimes.Status)
+
+// Wait says how long to wait, and for what.
+type Wait struct {
+	Timeout time.Duration // for the whole command; 0: no limit of its own
+	Ready   time.Duration // for the cluster to be usable, see the --wait flag; 0: components only
+}
+
+// Create is what to create.
+type Create struct {
+	Name       string
+	Options    api.KwokctlOptions
+	Others     []api.Object // stages and the like for the controller
+	Kubeconfig string       // file that gets the context; "": none
+	Retain     bool         // keep what was made when it fails, for its logs
+	Wait       Wait
+}
+
+// Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
+// and finished if it was half made, with the options it was made with. When Create fails, what it made is removed,
+// unless Retain is set. The returned flag tells whether anything was changed.
+func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Cluster, changed bool, err error) {
+	if req.Wait.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, req.Wait.Timeout, &TimeoutError{"create cluster", req.Wait.Timeout})
+		defer cancel()
+	}
+	if _, err := components.Make(&req.Options, loopback, func(string, string) string { return "" }); err != nil {
+		return nil, false, err
+	}
+	lock, err := h.lock(ctx, req.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer lock.Release()
+
+	c, err = h.Open(req.Name)
+	isNew := errors.Is(err, ErrNotFound)
+	if err != nil && !isNew {
+		return nil, false, err
+	}
+	if isNew {
+		if c, err = h.reserve(ctx, req); err != nil {
+			return nil, false, err
+		}
+		defer func() {
+			if err != nil && !req.Retain {
+				undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+				defer cancel()
+				err = errors.Join(cause(ctx, err), c.remove(undo, ""))
+			}
+		}()
+	} else if c.isReady(ctx, req.Kubeconfig) {
+		return c, false, nil
+	}
+	if err := c.install(); err != nil {
+		return nil, true, err
+	}
+	if err := c.start(ctx, req.Wait, observe); err != nil {
+		return nil, true, err
+	}
+	return c, true, c.announce(ctx, req.Kubeconfig)
+}
+
+// isReady tells whether nothing is left to do.
+func (c *Cluster) isReady(ctx context.Context, kubeconfigPath string) bool {
+	list, err := c.Status(ctx)
+	if err != nil || slices.ContainsFunc(list, func(s runtimes.Status) bool { return s.State != runtimes.Ready }) {
+		return false
+	}
+	if kubeconfigPath == "" {
+		return true
+	}
+	has, err := kubeconfig.Has(kubeconfigPath, Context(c.Name))
+	return err == nil && has
+}
+
+// reserve makes the directory of a new cluster with its configuration, all ports chosen. It holds the lock on ports,
+// so that of many clusters created at once each gets its own.
+func (h Home) reserve(ctx context.Context, req Create) (_ *Cluster, err error) {
+	if free, err := files.FreeSpace(h.Dir); err == nil && free < minSpace {
+		return nil, fmt.Errorf("create cluster %q: %d MiB free at %s; 1024 MiB are needed", req.Name, free>>20, h.Dir)
+	}
+	lock, err := h.acquire(ctx, ".ports.lock", "the choice of ports")
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	c := &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &api.KwokctlConfiguration{
+		TypeMeta: api.TypeMeta{APIVersion: "config.kwok.x-k8s.io/v1alpha1", Kind: "KwokctlConfiguration"},
+		Metadata: api.ObjectMeta{Name: req.Name},
+		Options:  req.Options,
+		Status:   api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig},
+	}}
+	if _, err := os.Lstat(c.Dir); err == nil && !h.ours(req.Name) {
+		return nil, fmt.Errorf("create cluster %q: %s exists and kwokctl did not make it", req.Name, c.Dir)
+	}
+	if err := h.choosePorts(req.Name, &c.Config.Options); err != nil {
+		return nil, fmt.Errorf("create cluster %q: %w", req.Name, err)
+	}
+	if err := c.plan(nil); err != nil {
+		return nil, err
+	}
+	c.Config.Components = components.Stored(c.specs)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, files.RemoveTree(h.clusters(), req.Name))
+		}
+	}()
+	if err := files.MkdirPrivate(c.Dir); err != nil {
+		return nil, err
+	}
+	if err := files.WriteAtomic(filepath.Join(c.Dir, markerFile), []byte(req.Name+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	return c, c.save()
+}
+
+// install writes the files of a cluster that are missing: certificates, which are made once, and configurations,
+// which follow from the plan.
+func (c *Cluster) install() error {
+	var plan components.Plan
+	if err := c.plan(&plan); err != nil {
+		return err
+	}
+	if err := c.installCertificates(); err != nil {
+		return fmt.Errorf("make certificates: %w", err)
+	}
+	all := map[string][]byte{}
+	for _, f := range plan.Files {
+		all[f.Path] = f.Data
+	}
+	entry, err := c.Entry()
+	if err != nil {
+		return err
+	}
+	if all[adminConfig], err = kubeconfig.Encode(entry); err != nil {
+		return err
+	}
+	return writeAll(c.Dir, all)
+}
+
+// installCertificates makes all certificates, or none: the directory appears whole.
+func (c *Cluster) installCertificates() error {
+	dir := filepath.Join(c.Dir, pkiDir)
+	if _, err := os.Lstat(dir); err == nil {
+		return c.renewCertificates(time.Now())
+	}
+	made, err := pki.Make(c.certificates(), time.Now(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	if err := files.RemoveTree(c.Dir, pkiDir+".new"); err != nil {
+		return err
+	}
+	if err := writeAll(dir+".new", made); err != nil {
+		return err
+	}
+	return os.Rename(dir+".new", dir)
+}
+
+// writeAll writes files below dir, at once: what takes long is that each waits for the disk.
+func writeAll(dir string, all map[string][]byte) error {
+	for name := range all {
+		if err := files.MkdirPrivate(filepath.Dir(filepath.Join(dir, name))); err != nil {
+			return err
+		}
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, len(all))
+	for name, data := range all {
+		wg.Go(func() { errs <- files.WriteAtomic(filepath.Join(dir, name), data, 0o600) })
+	}
+	wg.Wait()
+	close(errs)
+	var failed []error
+	for err := range errs {
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// start brings the components up and makes the cluster usable. When it fails, it stops what it started.
+func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err error) {
+	if err := files.Repair(c.Dir, func(path string, was, now os.FileMode) {
+		c.home.Log.Warn("file was open to others; repaired", "path", path, "was", was.String(), "now", now.String())
+	}); err != nil {
+		return err
+	}
+	if err := c.checkPorts(ctx); err != nil {
+		return err
+	}
+	late := lateness{seen: map[string]runtimes.State{}, next: observe}
+	if wait.Ready > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, wait.Ready, &TimeoutError{"wait for cluster " + c.Name, wait.Ready})
+		defer cancel()
+	}
+	before, _ := c.Status(ctx)
+	defer func() {
+		if err == nil {
+			return
+		}
+		err = late.explain(cause(ctx, err))
+		if !slices.ContainsFunc(before, func(s runtimes.Status) bool { return s.State != runtimes.Stopped }) {
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+			defer cancel()
+			_, stopErr := c.rt.Stop(undo, c.specs, ctx.Err() != nil)
+			err = errors.Join(err, stopErr)
+		}
+	}()
+	applied := make(chan error, 1)
+	var once sync.Once
+	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx) }() }) }
+	if err := c.rt.Start(ctx, c.specs, func(s runtimes.Status) {
+		late.note(s)
+		if s.Name == "kube-apiserver" && s.State == runtimes.Ready {
+			apply()
+		}
+	}); err != nil {
+		return err
+	}
+	apply() // the API server may have been up before
+	if err := <-applied; err != nil {
+		return err
+	}
+	if wait.Ready > 0 {
+		return c.usable(ctx, late.note)
+	}
+	return nil
+}
+
+// apply sends the manifests of the components.
+func (c *Cluster) apply(ctx context.Context) error {
+	var plan components.Plan
+	if err := c.plan(&plan); err != nil {
+		return err
+	}
+	config, err := kube.Connect(c.Kubeconfig(), "")
+	if err != nil {
+		return err
+	}
+	return kube.Apply(ctx, config, plan.Manifests)
+}
+
+// announce adds the context of the cluster to the user's kubeconfig file. It comes last: who finds the context
+// finds a cluster behind it.
+func (c *Cluster) announce(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	if c.Config.Status.Kubeconfig != path {
+		c.Config.Status.Kubeconfig = path
+		if err := c.save(); err != nil {
+			return err
+		}
+	}
+	entry, err := c.Entry()
+	if err != nil {
+		return err
+	}
+	return kubeconfig.Add(ctx, path, entry, true)
+}

@@ -1,0 +1,164 @@
+// Package cluster makes, opens, starts, stops and deletes named clusters. Each lives in a directory of its own.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/files"
+	"kwokctl/runtimes"
+)
+
+// Files of a cluster directory.
+const (
+	configFile  = "kwok.yaml"
+	adminConfig = "kubeconfig.yaml"
+	markerFile  = ".kwokctl" // says that the directory is ours to delete; written first, removed with the rest
+	pkiDir      = "pki"
+	maxName     = 50
+)
+
+var (
+	// ErrNotFound says that there is no cluster of that name.
+	ErrNotFound = errors.New("no such cluster")
+	// ErrDamaged says that a cluster's kwok.yaml cannot be read. Such a cluster can be deleted, nothing else.
+	ErrDamaged = errors.New("damaged")
+)
+
+// Home is where clusters live, usually ~/.kwok.
+type Home struct {
+	Dir     string
+	Version string // of this program
+	Log     *slog.Logger
+	// Waiting is told when a command must wait for another that works on the same cluster; nil: nobody is told.
+	Waiting func(what, holder string, since time.Time)
+}
+
+// Cluster is a named cluster.
+type Cluster struct {
+	Name   string
+	Dir    string
+	Config *api.KwokctlConfiguration
+	Others []api.Object // stages and the like that its controller reads
+	home   Home
+	specs  []runtimes.Spec
+	rt     runtimes.Runtime
+}
+
+var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// CheckName returns an error unless name may name a cluster. It is the one place that decides.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("cluster name is empty")
+	case len(name) > maxName:
+		return fmt.Errorf("cluster name %.20q… has %d characters; %d are allowed", name, len(name), maxName)
+	case !nameForm.MatchString(name) || strings.Contains(name, ".."):
+		return fmt.Errorf("cluster name %q: allowed are letters, digits, and inside also - _ . (but not ..)", name)
+	}
+	return nil
+}
+
+func (h Home) clusters() string { return filepath.Join(h.Dir, "clusters") }
+
+func (h Home) dir(name string) string { return filepath.Join(h.clusters(), name) }
+
+// prepare makes the directories that clusters live in, or says what is wrong with them.
+func (h Home) prepare() error {
+	for _, dir := range []string{h.Dir, h.clusters(), filepath.Join(h.Dir, "locks")} {
+		if err := files.MkdirPrivate(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock takes the lock of one cluster. Every command that changes a cluster holds it to its end.
+func (h Home) lock(ctx context.Context, name string) (*files.Lock, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	if err := h.prepare(); err != nil {
+		return nil, err
+	}
+	return h.acquire(ctx, name+".lock", "cluster "+name)
+}
+
+func (h Home) acquire(ctx context.Context, file, what string) (*files.Lock, error) {
+	return files.Acquire(ctx, filepath.Join(h.Dir, "locks", file), "kwokctl", func(holder string, since time.Time) {
+		if h.Waiting != nil {
+			h.Waiting(what, holder, since)
+		}
+	})
+}
+
+// List returns the names of the clusters, sorted. What is no cluster is left out.
+func (h Home) List() ([]string, error) {
+	entries, err := os.ReadDir(h.clusters())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list clusters: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && CheckName(e.Name()) == nil && h.ours(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// ours tells whether the directory of a cluster is one that we made.
+func (h Home) ours(name string) bool {
+	info, err := os.Lstat(filepath.Join(h.dir(name), markerFile))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Open returns the cluster of that name: ErrNotFound when there is none, ErrDamaged when its file cannot be read.
+func (h Home) Open(name string) (*Cluster, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(h.dir(name), configFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cluster %q: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cluster %q: %w", name, err)
+	}
+	objs, err := api.Load(bytes.NewReader(data), path)
+	if err == nil && len(api.Of[*api.KwokctlConfiguration](objs)) != 1 {
+		err = errors.New("it holds no KwokctlConfiguration")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cluster %q: %s is %w: %v; kwokctl delete cluster --name %s removes it", name, path, ErrDamaged, err, name)
+	}
+	c := &Cluster{Name: name, Dir: h.dir(name), home: h, Config: api.Of[*api.KwokctlConfiguration](objs)[0]}
+	c.Others = slices.DeleteFunc(objs, func(o api.Object) bool { return o == api.Object(c.Config) })
+	return c, c.plan(nil)
+}
+
+// save writes what Open reads.
+func (c *Cluster) save() error {
+	var b bytes.Buffer
+	if err := api.Save(&b, append([]api.Object{c.Config}, c.Others...)...); err != nil {
+		return err
+	}
+	return files.WriteAtomic(filepath.Join(c.Dir, configFile), b.Bytes(), 0o600)
+}

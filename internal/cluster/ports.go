@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"kwokctl/internal/components"
+	"kwokctl/runtimes"
+)
+
+// Free ports are taken from the top of this range downwards: below what Linux hands out to clients by itself.
+const (
+	maxPort = 32766
+	minPort = 10001
+)
+
+// choosePorts fills in the ports of a new cluster. Ports that other clusters have are theirs, even while those are
+// stopped.
+func (h Home) choosePorts(name string, o *components.Options) error {
+	taken := map[int]string{}
+	others, err := h.List()
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if other == name {
+			continue
+		}
+		c, err := h.Open(other)
+		if err != nil {
+			continue // damaged: its ports cannot be known; a port in use is found busy below
+		}
+		for _, s := range c.specs {
+			for _, p := range s.Ports {
+				taken[p.Number] = other
+			}
+		}
+	}
+	names, err := components.Names(o)
+	if err != nil {
+		return err
+	}
+	next := maxPort
+	for _, row := range components.Table() {
+		if row.Port == nil || !slices.Contains(names, row.Name) {
+			continue
+		}
+		port := row.Port(o)
+		if *port == 0 && row.Name == "etcd" {
+			continue // a unix socket, unless a port is asked for
+		}
+		if *port == 0 {
+			for ; next >= minPort && (taken[next] != "" || listen(next) != nil); next-- {
+			}
+			if next < minPort {
+				return fmt.Errorf("no free port between %d and %d for %s", minPort, maxPort, row.Name)
+			}
+			*port = next
+		} else if err := checkPort(*port, row.Name, taken); err != nil {
+			return err
+		}
+		taken[*port] = name
+	}
+	return nil
+}
+
+// checkPort tells why a port that the user chose cannot be had.
+func checkPort(port int, component string, taken map[int]string) error {
+	switch {
+	case port < 1 || port > 65535:
+		return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, component)
+	case taken[port] != "":
+		return fmt.Errorf("port %d for %s belongs to cluster %q", port, component, taken[port])
+	}
+	if err := listen(port); err != nil {
+		return fmt.Errorf("port %d for %s is busy: %s", port, component, holder(port, err))
+	}
+	return nil
+}
+
+// listen tries whether a port can be had on the loopback address and on all.
+func listen(port int) error {
+	for _, host := range []string{loopback, ""} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			return err
+		}
+		l.Close()
+	}
+	return nil
+}
+
+// holder names the process that listens on a port, if that can be known.
+func holder(port int, err error) string {
+	if owner := listener(port); owner != "" {
+		return owner
+	}
+	return err.Error()
+}
+
+// checkPorts fails when a stranger has taken a port of this cluster while it was stopped.
+func (c *Cluster) checkPorts(ctx context.Context) error {
+	list, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for i, s := range c.specs {
+		if list[i].State != runtimes.Stopped {
+			continue
+		}
+		for _, p := range s.Ports {
+			if err := checkPort(p.Number, s.Name, nil); err != nil {
+				return fmt.Errorf("start cluster %q: %w", c.Name, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/expr"
+	"kwokctl/internal/stage"
+)
+
+// loop owns all state of the players of nodes and pods. One goroutine runs it, so there are no locks; readers
+// hand it batches and senders hand it results.
+type loop struct {
+	ctx   context.Context
+	log   *slog.Logger
+	opts  api.KwokOptions
+	sel   selection
+	do    Doer
+	stats *stats
+	clock func() time.Time
+	rnd   *rand.Rand
+	now   time.Time // of this turn
+
+	life [kinds]*stage.Lifecycle
+	t    *table
+	w    *wheel
+	addr *addresses
+	subj subject // what the functions of templates see
+
+	nodes  map[string]*node
+	parked map[string]uint32 // lists of entries that wait for a node, by its name
+
+	id            string
+	leaseDuration time.Duration
+	ring          *ring // nil: no leases
+	leaseQueue    []*node
+	leasesRead    bool
+	known         map[string]lease // read at start, of nodes not yet seen
+	toldForeign   bool
+	delayed       []delayedLease
+
+	queue    [lanes]uint32 // lists of entries that are ready
+	waiting  [lanes]int    // their lengths
+	inflight [lanes]int
+	limit    [lanes]int
+	rest     map[uint32][]stage.Action // what a failed move has left to do
+	bad      map[string]int            // failures of stages, for the log
+
+	batches chan batch
+	results chan *result
+	ping    chan chan struct{}
+	synced  [kinds]bool
+	ready   atomic.Bool // first epochs are complete
+
+	measured      time.Time
+	halved, grown time.Time // when the normal lane was last changed
+}
+
+// delayedLease is an attempt to make later.
+type delayedLease struct {
+	at time.Time
+	n  *node
+}
+
+// Limits of what is in flight.
+const (
+	vitalLimit  = 8
+	minLimit    = 4
+	startLimit  = 16
+	maxLimit    = 64
+	retryLimit  = 4
+	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring
+)
+
+func newLoop(ctx context.Context, cfg config, do Doer, st *stats, log *slog.Logger, clock func() time.Time) *loop {
+	l := &loop{ctx: ctx, log: log, opts: cfg.opts, sel: cfg.sel, do: do, stats: st, clock: clock, now: clock(),
+		rnd: rand.New(rand.NewPCG(cfg.seed, cfg.seed^0x5851f42d4c957f2d)), t: newTable(), addr: newAddresses(),
+		nodes: map[string]*node{}, parked: map[string]uint32{}, id: cfg.id,
+		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
+		rest:          map[uint32][]stage.Action{}, bad: map[string]int{},
+		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{})}
+	l.w = newWheel(l.t, l.now)
+	l.limit = [lanes]int{vitalLimit, startLimit, retryLimit}
+	for i := range l.queue {
+		l.queue[i] = l.t.list()
+	}
+	if l.leaseDuration > 0 {
+		l.ring = newRing(l.leaseDuration, l.now)
+	}
+	base := expr.Base(cfg.version, l.now).With(expr.Funcs(l.funcs()))
+	for k, list := range cfg.stages {
+		life, errs := stage.Compile(list, base)
+		for _, err := range errs {
+			l.log.Error("stage is set aside", "err", err)
+			l.stats.rejected.Inc()
+		}
+		l.life[k] = life
+	}
+	return l
+}
+
+// run turns until ctx ends.
+func (l *loop) run() {
+	tick := time.NewTicker(tickLength)
+	defer tick.Stop()
+	fast := true
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case b := <-l.batches:
+			l.now = l.clock()
+			l.take(b)
+		case r := <-l.results:
+			l.now = l.clock()
+			l.finish(r)
+		case <-tick.C:
+			l.now = l.clock()
+		case c := <-l.ping:
+			close(c)
+		}
+		l.turn()
+		if busy := l.t.live > len(l.nodes) || l.waiting != [lanes]int{}; busy != fast { // idle: wake up less often
+			fast = busy
+			tick.Reset(map[bool]time.Duration{true: tickLength, false: 5 * tickLength}[busy])
+		}
+	}
+}
+
+// turn does what has become due and hands out work.
+func (l *loop) turn() {
+	l.w.advance(l.now, func(i uint32) { l.fire(i) })
+	if l.ring != nil && l.leasesRead {
+		l.ring.advance(l.now, l.tryLease)
+		l.dueLeases()
+	}
+	l.dispatch()
+	l.stats.observe(l)
+}
+
+// choose finds the next move of an object and arranges for it.
+func (l *loop) choose(k kind, i uint32, u [16]byte, o stage.Object) {
+	mv, err := l.life[k].Next(o, l.now, l.rnd)
+	if err != nil {
+		l.blame(err, o)
+	}
+	if mv == nil {
+		l.settle(i, o)
+		return
+	}
+	m := o.Meta()
+	if i == 0 {
+		i = l.t.add(u, k, m.Namespace, m.Name)
+		l.t.e[i].seen = number64(m.Version)
+		l.t.e[i].flags |= confirmed
+	}
+	e := &l.t.e[i]
+	e.node = l.t.intern(nodeOf(o))
+	if e.state == waiting && e.key == mv.Key && e.flags&(retry|deleted) == 0 {
+		l.keep(i, o) // the same move: it keeps its time
+		return
+	}
+	if e.state == ready && mv.After <= 0 && e.flags&retry == 0 && l.t.e[e.next].prev == i && e.next != i {
+		e.key, e.stage = mv.Key, uint16(mv.Index)
+		l.keep(i, o) // it keeps its place in the queue
+		return
+	}
+	if e.flags&retry != 0 {
+		e.flags &^= retry
+		delete(l.rest, i)
+	}
+	e.key, e.stage, e.tries = mv.Key, uint16(mv.Index), 0
+	e.flags &^= again | fetch | deleted
+	if !l.ours(e) {
+		l.keep(i, o)
+		e.key = 0 // its time begins when the node is ours
+		l.park(i, l.t.words[e.node])
+		return
+	}
+	l.arrange(i, o, mv.After)
+}
+
+// arrange plays a move now or later.
+func (l *loop) arrange(i uint32, o stage.Object, after time.Duration) {
+	if pause := l.throttle(i); pause > after {
+		after = pause
+	}
+	if after > 0 {
+		l.keep(i, o)
+		l.wait(i, after)
+		return
+	}
+	if l.inflight[normal] < l.limit[normal] && l.waiting[normal] == 0 && l.gate(l.t.e[i].kind) {
+		l.t.unlink(i)
+		l.play(i, o, normal)
+		return
+	}
+	l.keep(i, o)
+	l.enqueue(i, normal)
+}
+
+// throttle slows an object that moves in circles: more than 100 moves in ten seconds become one per second.
+func (l *loop) throttle(i uint32) time.Duration {
+	e := &l.t.e[i]
+	now := uint32(l.now.Unix())
+	if now-e.window >= 10 {
+		e.window, e.count = now, 0
+	}
+	if e.count < 100 {
+		e.count++
+		return 0
+	}
+	if e.count == 100 {
+		e.count++
+		l.log.Warn("object moves in circles", "object", l.nameOf(i), "stage", e.stage)
+	}
+	e.window = now
+	return time.Second
+}
+
+func (l *loop) wait(i uint32, after time.Duration) {
+	l.t.e[i].state = waiting
+	l.w.add(i, tickOf(l.now.Add(after+tickLength-1)))
+}
+
+// fire takes an entry whose time has come.
+func (l *loop) fire(i uint32) {
+	e := &l.t.e[i]
+	switch e.state {
+	case written: // its event has not come
+		e.flags |= fetch
+		l.t.dropBody(i)
+		l.enqueue(i, rest2)
+	case waiting:
+		to := normal
+		if e.flags&retry != 0 || e.tries > 0 {
+			to = rest2
+		} else if e.kind == nodes {
+			to = vital // a heartbeat
+		}
+		l.enqueue(i, to)
+	}
+}
+
+func (l *loop) enqueue(i uint32, to lane) {
+	l.t.push(l.queue[to], i)
+	l.t.e[i].state = ready
+	l.waiting[to]++
+}
+
+// dequeue takes the first of a lane, 0 if there is none.
+func (l *loop) dequeue(from lane) uint32 {
+	i := l.t.first(l.queue[from])
+	if i == 0 {
+		l.waiting[from] = 0 // entries that left by other ways were counted too
+		return 0
+	}
+	l.t.unlink(i)
+	l.waiting[from]--
+	return i
+}
+
+// gate reports whether moves of a kind may be played: pods not before all addresses in use are known.
+func (l *loop) gate(k kind) bool {
+	return l.synced[nodes] && (k == nodes || l.synced[pods])
+}
+
+// dispatch fills the lanes, most urgent first.
+func (l *loop) dispatch() {
+	for l.inflight[vital] < l.limit[vital] && len(l.leaseQueue) > 0 {
+		n := l.leaseQueue[0]
+		l.leaseQueue = l.leaseQueue[1:]
+		if l.nodes[n.name] == n {
+			l.send(job{lane: vital, lease: l.leaseTry(n)})
+		}
+	}
+	if !l.synced[nodes] {
+		return
+	}
+	for to := range lanes {
+		if to != vital && !l.synced[pods] {
+			continue
+		}
+		for l.inflight[to] < l.limit[to] {
+			i := l.dequeue(to)
+			if i == 0 {
+				break
+			}
+			l.act(i, to)
+		}
+	}
+}
+
+// blame counts a failing stage; the first failures of each are logged.
+func (l *loop) blame(err error, o stage.Object) {
+	var s *stage.StageError
+	name := ""
+	if errors.As(err, &s) {
+		name = s.Stage
+	}
+	l.stats.moves.WithLabelValues(name, "error").Inc()
+	level := slog.LevelDebug
+	if l.bad[name]++; l.bad[name] <= 3 {
+		level = slog.LevelWarn
+	}
+	m := o.Meta()
+	l.log.Log(l.ctx, level, "stage fails", "object", m.Kind+" "+m.Namespace+"/"+m.Name, "err", err)
+}

@@ -1,0 +1,338 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/stage"
+)
+
+// fake is an API server that keeps what is written, and can refuse.
+type fake struct {
+	mu       sync.Mutex
+	requests []string
+	bodies   [][]byte
+	version  int
+	refuse   func(r *request) *reply
+}
+
+func (f *fake) Do(_ context.Context, r *request) reply {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, r.method+" "+r.path)
+	f.bodies = append(f.bodies, r.body)
+	if f.refuse != nil {
+		if rep := f.refuse(r); rep != nil {
+			return *rep
+		}
+	}
+	f.version++
+	obj := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: fmt.Sprint(1000 + f.version)}}
+	body, _ := seal("v1", "Pod", obj)
+	return reply{code: http.StatusOK, body: body}
+}
+
+func (f *fake) Open(context.Context, string) (io.ReadCloser, reply) { return nil, reply{code: 500} }
+
+func (f *fake) count(prefix string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.requests {
+		if strings.HasPrefix(r, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// bench is a loop driven by hand, with a clock of its own.
+type bench struct {
+	*loop
+	f    *fake
+	time time.Time
+	t    testing.TB
+}
+
+func newBench(t testing.TB, lease uint) *bench {
+	t.Helper()
+	b := &bench{f: &fake{}, time: time.Unix(1_000_000, 0), t: t}
+	cfg := config{opts: api.KwokOptions{CIDR: "10.0.0.0/29", NodeLeaseDurationSeconds: lease, NodeIP: "1.2.3.4"}, id: "me", seed: 1, version: "1.0.0",
+		sel: selection{all: true}}
+	if err := cfg.sort(nil); err != nil {
+		t.Fatal(err)
+	}
+	b.loop = newLoop(t.Context(), cfg, b.f, newStats(), slog.New(slog.DiscardHandler), func() time.Time { return b.time })
+	return b
+}
+
+// pass lets time go by, turn by turn.
+func (b *bench) pass(d time.Duration) {
+	for end := b.time.Add(d); b.time.Before(end); {
+		b.time = b.time.Add(tickLength)
+		b.now = b.time
+		b.turn()
+		b.drain()
+	}
+}
+
+// drain waits for all senders and takes their results.
+func (b *bench) drain() {
+	for b.inflight != [lanes]int{} {
+		b.finish(<-b.results)
+		b.turn()
+	}
+}
+
+func (b *bench) feed(k kind, objs ...any) {
+	batch := batch{kind: k}
+	for _, o := range objs {
+		batch.events = append(batch.events, event{obj: wrap(o)})
+	}
+	b.take(batch)
+	b.turn()
+	b.drain()
+}
+
+func wrap(o any) stage.Object {
+	switch o := o.(type) {
+	case *corev1.Pod:
+		return stage.NewPod(o)
+	case *corev1.Node:
+		return stage.NewNode(o)
+	}
+	return nil
+}
+
+func (b *bench) epoch(k kind, objs ...any) {
+	b.take(batch{kind: k, begin: true})
+	b.feed(k, objs...)
+	b.take(batch{kind: k, end: true})
+	b.turn()
+	b.drain()
+}
+
+func uid(n int) types.UID { return types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", n)) }
+
+func newNode(n, version int) *corev1.Node {
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("n", n), UID: uid(1000 + n), ResourceVersion: fmt.Sprint(version)}}
+}
+
+func newPod(n, version int) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("p", n), Namespace: "d", UID: uid(n), ResourceVersion: fmt.Sprint(version)},
+		Spec:   corev1.PodSpec{NodeName: "n1", Containers: []corev1.Container{{Name: "a", Image: "i"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodPending}}
+}
+
+// putPod returns the pod in the body of a PUT.
+func (f *fake) putPod(t testing.TB, name string) *corev1.Pod {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.requests) - 1; i >= 0; i-- {
+		if f.requests[i] == "PUT /api/v1/namespaces/d/pods/"+name+"/status" {
+			raw, err := open(f.bodies[i])
+			p := &corev1.Pod{}
+			if err != nil || p.Unmarshal(raw) != nil {
+				t.Fatal("bad body")
+			}
+			return p
+		}
+	}
+	t.Fatalf("%s was not written: %v", name, f.requests)
+	return nil
+}
+
+func TestPodRunsOnce(t *testing.T) {
+	b := newBench(t, 0)
+	b.epoch(nodes, newNode(1, 1))
+	b.feed(pods, newPod(1, 2)) // before the first epoch of pods is complete
+	if n := b.f.count("PUT"); n != 0 {
+		t.Fatalf("written before all addresses were known")
+	}
+	used := newPod(2, 3)
+	used.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+	b.epoch(pods, newPod(1, 2), used)
+	p := b.f.putPod(t, "p1")
+	if p.Status.PodIP != "10.0.0.2" || p.UID != uid(1) || p.ResourceVersion != "2" {
+		t.Fatalf("got %+v", p)
+	}
+	b.feed(pods, newPod(1, 2)) // replay of what is history
+	p.Spec, p.ResourceVersion = newPod(1, 2).Spec, "5000"
+	b.feed(pods, p)
+	b.pass(time.Minute)
+	if n := b.f.count("PUT"); n != 1 || b.loop.t.find(b.loop.t.parseUID(string(uid(1)))) != 0 {
+		t.Fatalf("%d writes, or not settled", n)
+	}
+	// its address comes back when it is deleted
+	b.take(batch{kind: pods, events: []event{{gone: true, obj: wrap(p)}}})
+	if has(b.addr.sets[1][0].bits, 2) {
+		t.Fatal("address not given back")
+	}
+}
+
+func TestAddressesStayInside(t *testing.T) {
+	b := newBench(t, 0)
+	b.epoch(nodes, newNode(1, 1))
+	b.epoch(pods)
+	for i := range 10 { // a /29 has six
+		b.feed(pods, newPod(i+1, 10+i))
+	}
+	if n := b.f.count("PUT"); n != 6 {
+		t.Fatalf("%d pods got an address", n)
+	}
+	gone := newPod(3, 100)
+	gone.Status.PodIPs = []corev1.PodIP{{IP: "10.0.0.3"}}
+	b.take(batch{kind: pods, events: []event{{gone: true, obj: wrap(gone)}}})
+	b.pass(25 * time.Second)
+	if n := b.f.count("PUT"); n != 7 {
+		t.Fatalf("%d pods got an address after one came back", n)
+	}
+}
+
+func TestRetryConflictAndGone(t *testing.T) {
+	b := newBench(t, 0)
+	code := http.StatusServiceUnavailable
+	b.f.refuse = func(r *request) *reply {
+		if r.method == "PUT" && code != 0 {
+			return &reply{code: code}
+		}
+		return nil
+	}
+	b.epoch(nodes, newNode(1, 1))
+	b.epoch(pods, newPod(1, 2))
+	b.pass(2 * time.Second)
+	if n := b.f.count("PUT"); n < 3 || n > 6 {
+		t.Fatalf("%d tries in 2 s", n)
+	}
+	code = http.StatusConflict
+	b.pass(10 * time.Second)
+	before := b.f.count("GET")
+	if before == 0 {
+		t.Fatal("a conflict without an event must be looked into")
+	}
+	code = http.StatusNotFound
+	b.feed(pods, newPod(1, 3))
+	b.pass(time.Minute)
+	if i := b.loop.t.find(b.loop.t.parseUID(string(uid(1)))); i != 0 {
+		t.Fatalf("a pod that is gone is still there: %+v", b.loop.t.e[i])
+	}
+}
+
+func TestDelete(t *testing.T) {
+	b := newBench(t, 0)
+	b.epoch(nodes, newNode(1, 1))
+	p := newPod(1, 2)
+	p.DeletionTimestamp = &metav1.Time{Time: b.time}
+	p.Finalizers = []string{"example.com/x"}
+	b.epoch(pods, p)
+	if b.f.count("PATCH /api/v1/namespaces/d/pods/p1?") != 1 || b.f.count("DELETE /api/v1/namespaces/d/pods/p1") != 1 {
+		t.Fatalf("got %v", b.f.requests)
+	}
+	var opts metav1.DeleteOptions
+	raw, err := open(b.f.bodies[slices.Index(b.f.requests, "DELETE /api/v1/namespaces/d/pods/p1")])
+	if err != nil || opts.Unmarshal(raw) != nil || *opts.GracePeriodSeconds != 0 || *opts.Preconditions.UID != uid(1) {
+		t.Fatalf("got %+v of %v %v", opts, b.f.requests, err)
+	}
+}
+
+func TestParkedUntilNodeComes(t *testing.T) {
+	b := newBench(t, 0)
+	b.epoch(nodes)
+	b.epoch(pods, newPod(1, 2))
+	if b.f.count("PUT") != 0 {
+		t.Fatal("played on a node that is not managed")
+	}
+	b.feed(nodes, newNode(1, 3))
+	b.pass(20 * time.Millisecond)
+	b.f.putPod(t, "p1")
+}
+
+func TestLeases(t *testing.T) {
+	b := newBench(t, 40)
+	foreign := lease{version: "7", holder: "other", renewed: b.time, duration: 40 * time.Second}
+	b.f.refuse = func(r *request) *reply {
+		if r.method == "GET" && strings.HasPrefix(r.path, leasePath) {
+			holder, s := "other", int32(40)
+			renewed := metav1.NewMicroTime(foreign.renewed)
+			body, _ := seal("coordination.k8s.io/v1", "Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8"},
+				Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &s, RenewTime: &renewed}})
+			return &reply{code: 200, body: body}
+		}
+		return nil
+	}
+	b.take(batch{leases: map[string]lease{"n2": foreign}})
+	b.epoch(nodes, newNode(1, 1), newNode(2, 2))
+	b.epoch(pods)
+	b.pass(100 * time.Millisecond)
+	if !b.loop.nodes["n1"].held || b.loop.nodes["n2"].held {
+		t.Fatal("want n1 held and n2 not")
+	}
+	if b.f.count("PATCH /api/v1/nodes/n1/status") != 1 || b.f.count("PATCH /api/v1/nodes/n2/status") != 0 {
+		t.Fatalf("got %v", b.f.requests)
+	}
+	b.pass(30 * time.Second)
+	if n := b.f.count("PUT " + leasePath + "/n1"); n < 3 || n > 4 {
+		t.Fatalf("%d renewals in 30 s", n)
+	}
+	b.pass(25 * time.Second) // the other one is gone
+	if !b.loop.nodes["n2"].held || b.loop.nodes["n2"].lease.transitions != 1 {
+		t.Fatalf("not taken over: %+v", b.loop.nodes["n2"])
+	}
+	if b.f.count("PATCH /api/v1/nodes/n2/status") != 1 {
+		t.Fatal("the node taken over is not played")
+	}
+}
+
+func TestEpochForgets(t *testing.T) {
+	b := newBench(t, 0)
+	b.epoch(nodes, newNode(1, 1))
+	b.epoch(pods)
+	p := newPod(1, 2)
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.5"}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+	b.feed(pods, p)
+	if !has(b.addr.sets[1][0].bits, 5) {
+		t.Fatal("address in use is not taken")
+	}
+	b.epoch(pods) // deleted while nobody watched
+	if has(b.addr.sets[1][0].bits, 5) {
+		t.Fatal("address of a pod that is gone is still taken")
+	}
+}
+
+func TestEvenRenewals(t *testing.T) {
+	r := newRing(40*time.Second, time.Unix(0, 0))
+	for i := range 5000 {
+		r.add(&node{name: fmt.Sprint("node-", i)})
+	}
+	for _, b := range r.buckets {
+		if len(b) > 100 { // mean 50
+			t.Fatalf("%d renewals in 100 ms", len(b))
+		}
+	}
+}
+
+func TestJSONSize(t *testing.T) { // the request of a patch carries the uid
+	m := moveJob{uid: "u"}
+	body, err := m.patch(&stage.Action{Data: map[string]any{"status": map[string]any{"a": 1}}})
+	var got map[string]map[string]any
+	if err != nil || json.Unmarshal(body, &got) != nil || got["metadata"]["uid"] != "u" {
+		t.Fatalf("%s %v", body, err)
+	}
+}

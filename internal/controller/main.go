@@ -1,0 +1,219 @@
+// Package controller watches a cluster and plays stages on its nodes and pods.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kwokctl/internal/kube"
+)
+
+const levelDebug = slog.LevelDebug
+
+// usageError is a mistake in the command line.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+
+// Main runs the controller until ctx ends or a signal comes, and returns the exit status: 0 done, 1 failed, 2
+// misused. args are without the program's name.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := run(ctx, args, stdout, stderr)
+	var usage usageError
+	switch {
+	case err == nil || errors.Is(err, pflag.ErrHelp):
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "kwok: %v\n", err)
+		return 2
+	}
+	fmt.Fprintf(stderr, "kwok: %v\n", err)
+	return 1
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f, err := parse(args, stdout)
+	if err != nil {
+		return err
+	}
+	if f.printVersion {
+		fmt.Fprintf(stdout, "kwok version v%s %s (%s/%s)\n", f.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil
+	}
+	level, err := parseLevel(f.verbosity)
+	if err != nil {
+		return usageError{err}
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	cfg, err := f.load(log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	rest, err := kube.Connect(f.kubeconfigFile(), f.master)
+	if err != nil {
+		return err
+	}
+	rest.UserAgent = "kwok/" + f.version
+	do, err := newClient(rest)
+	if err != nil {
+		return err
+	}
+	if cfg.id == "" {
+		cfg.id = identity(rest.Host, cfg)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(80 << 20)
+	}
+	return play(ctx, cfg, do, log)
+}
+
+// play runs the loop, its readers and the server until ctx ends.
+func play(ctx context.Context, cfg config, do Doer, log *slog.Logger) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := newLoop(inner, cfg, do, newStats(), log, time.Now)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	failed := make(chan error, 1)
+	if cfg.opts.ServerAddress != "" {
+		ln, err := net.Listen("tcp", cfg.opts.ServerAddress)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", cfg.opts.ServerAddress, err)
+		}
+		wg.Go(func() {
+			if err := serve(inner, ln, l.handler()); err != nil {
+				failed <- err
+			}
+		})
+	}
+	log.Info("started", "id", cfg.id, "lease", l.leaseDuration)
+	wg.Go(func() { l.read(inner) })
+	done := make(chan struct{})
+	go func() { defer close(done); l.run() }()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	<-done // from here on the state is ours
+	l.releaseAll()
+	return err
+}
+
+// read starts the readers: leases and nodes first, because the addresses of pods mean nothing without their nodes.
+func (l *loop) read(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if l.ring != nil {
+		wg.Go(func() { l.readLeases(ctx) })
+	}
+	nodeQuery, podQuery := url.Values{}, url.Values{}
+	if !l.life[pods].Empty() {
+		podQuery.Set("fieldSelector", "spec.nodeName!=")
+	}
+	if l.sel.single != "" {
+		nodeQuery.Set("fieldSelector", "metadata.name="+l.sel.single)
+		podQuery.Set("fieldSelector", "spec.nodeName="+l.sel.single)
+	}
+	if l.sel.labels != nil {
+		nodeQuery.Set("labelSelector", l.sel.labels.String())
+	}
+	seen := make(chan struct{})
+	between := make(chan batch)
+	wg.Go(func() {
+		(&reader{kind: nodes, path: "/api/v1/nodes", query: nodeQuery, do: l.do, out: between, log: l.log}).run(ctx)
+	})
+	wg.Go(func() { forward(ctx, between, l.batches, seen) })
+	select {
+	case <-seen:
+	case <-ctx.Done():
+		return
+	}
+	(&reader{kind: pods, path: "/api/v1/pods", query: podQuery, do: l.do, out: l.batches, log: l.log}).run(ctx)
+}
+
+// forward hands batches on and closes seen after the first epoch.
+func forward(ctx context.Context, in <-chan batch, out chan<- batch, seen chan struct{}) {
+	first := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-in:
+			select {
+			case out <- b:
+			case <-ctx.Done():
+				return
+			}
+			if b.end && first {
+				first = false
+				close(seen)
+			}
+		}
+	}
+}
+
+// readLeases reads all leases once, however long it takes.
+func (l *loop) readLeases(ctx context.Context) {
+	for n := 0; ; n++ {
+		all, err := listLeases(ctx, l.do)
+		if err == nil {
+			select {
+			case l.batches <- batch{leases: all}:
+			case <-ctx.Done():
+			}
+			return
+		}
+		if !wait(ctx, backoff(n)) {
+			return
+		}
+	}
+}
+
+// releaseTime bounds how long shutting down may take for giving leases back.
+const releaseTime = 1500 * time.Millisecond
+
+// releaseAll gives all leases back, so that another replica may go on at once.
+func (l *loop) releaseAll() {
+	if l.ring == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), releaseTime)
+	defer cancel()
+	work := make(chan *node)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for n := range work {
+				if ctx.Err() == nil {
+					_ = l.leaseTry(n).release(ctx, l.do) // else it expires
+				}
+			}
+		})
+	}
+	for _, n := range l.nodes {
+		if n.held {
+			work <- n
+		}
+	}
+	close(work)
+	wg.Wait()
+}

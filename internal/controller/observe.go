@@ -1,0 +1,126 @@
+package controller
+
+import (
+	"kwokctl/internal/stage"
+)
+
+// take takes a batch of events.
+func (l *loop) take(b batch) {
+	if b.leases != nil {
+		l.known, l.leasesRead = b.leases, true
+		for _, n := range l.nodes {
+			n.lease = l.known[n.name]
+			delete(l.known, n.name)
+			l.tryLease(n)
+		}
+	}
+	if b.begin {
+		l.begin(b.kind)
+	}
+	for _, e := range b.events {
+		if e.gone {
+			l.observeGone(b.kind, e.obj)
+		} else {
+			l.observe(b.kind, e.obj)
+		}
+	}
+	if b.end {
+		l.end(b.kind)
+	}
+}
+
+// begin starts an epoch: what it does not confirm is gone.
+func (l *loop) begin(k kind) {
+	for i := range l.t.e {
+		if l.t.e[i].kind == k {
+			l.t.e[i].flags &^= confirmed
+		}
+	}
+	if k == pods {
+		l.addr.begin()
+	} else {
+		for _, n := range l.nodes {
+			n.confirmed = false
+		}
+	}
+}
+
+// end closes an epoch.
+func (l *loop) end(k kind) {
+	for i := range l.t.e {
+		e := &l.t.e[i]
+		if e.state == free || e.kind != k {
+			continue
+		}
+		if e.flags&confirmed == 0 {
+			l.dropped(uint32(i))
+		} else if e.addr != 0 {
+			l.addr.take(e.set, e.addr)
+		}
+	}
+	if k == pods {
+		l.addr.end()
+	} else {
+		for _, n := range l.nodes {
+			if !n.confirmed {
+				l.forgetNode(n, false)
+			}
+		}
+	}
+	if !l.synced[k] {
+		l.synced[k] = true
+		l.log.Info("watching", "object", k.String(), "unsettled", l.t.live)
+	}
+	if l.synced[nodes] && l.synced[pods] {
+		l.ready.Store(true)
+	}
+}
+
+// observe takes a version of an object and decides what it is due to do.
+func (l *loop) observe(k kind, o stage.Object) {
+	m := o.Meta()
+	u := l.t.parseUID(m.UID)
+	i := l.t.find(u)
+	version := number64(m.Version)
+	if i != 0 {
+		e := &l.t.e[i]
+		e.flags |= confirmed
+		if version < e.seen {
+			return // history
+		}
+		e.seen = version
+	}
+	managed := l.learn(k, o)
+	if i != 0 && l.t.e[i].state == flying {
+		l.t.e[i].flags |= again
+		l.keep(i, o)
+		return
+	}
+	if i != 0 && version < l.t.e[i].ours {
+		return // what we wrote is newer
+	}
+	if !managed || l.sel.skips(m) {
+		l.settle(i, o)
+		return
+	}
+	l.choose(k, i, u, o)
+}
+
+// learn takes from an object what does not depend on its stages, and reports whether its kind is managed at all.
+func (l *loop) learn(k kind, o stage.Object) bool {
+	if n, ok := o.(*stage.Node); ok {
+		managed := l.observeNode(n)
+		if managed {
+			l.nodes[n.Name].confirmed = true
+		}
+		return managed
+	}
+	p, ok := o.(*stage.Pod)
+	if !ok || p.Spec.NodeName == "" {
+		return false
+	}
+	if !p.Spec.HostNetwork && len(p.Status.PodIPs) > 0 {
+		l.addr.each(l.setOf(p.Spec.NodeName), podIPs(p), func(c *cidr, n uint32) { c.take(n) })
+	}
+	return true
+}

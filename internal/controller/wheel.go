@@ -1,0 +1,77 @@
+package controller
+
+import "time"
+
+// tickLength is how finely the wheel tells times apart.
+const tickLength = 10 * time.Millisecond
+
+const (
+	levels = 4
+	slots  = 256
+)
+
+// wheel holds the waiting entries, linked through the table. Adding, cancelling and firing take constant time.
+type wheel struct {
+	t     *table
+	heads [levels][slots]uint32
+	count [levels]int // upper bound of what stands in a level; exact after a turn
+	now   int64       // tick up to which everything has fired
+}
+
+func newWheel(t *table, now time.Time) *wheel {
+	w := &wheel{t: t, now: tickOf(now)}
+	for l := range w.heads {
+		for s := range w.heads[l] {
+			w.heads[l][s] = t.list()
+		}
+	}
+	return w
+}
+
+func tickOf(t time.Time) int64 { return t.UnixNano() / int64(tickLength) }
+
+// add puts an entry where it will be found at the tick it is due.
+func (w *wheel) add(i uint32, due int64) {
+	w.t.e[i].due = due
+	w.place(i, max(due, w.now+1))
+}
+
+func (w *wheel) place(i uint32, due int64) {
+	left := due - w.now
+	for l := range levels {
+		if left < 1<<(8*(l+1)) || l == levels-1 {
+			left = min(left, 1<<(8*levels)-1)
+			w.t.push(w.heads[l][((w.now+left)>>(8*l))&(slots-1)], i)
+			return
+		}
+	}
+}
+
+// advance calls fire with each entry that is due by now, unlinked.
+func (w *wheel) advance(now time.Time, fire func(i uint32)) {
+	for to := tickOf(now); w.now < to; {
+		w.now++
+		for l := 1; l < levels && w.now&(1<<(8*l)-1) == 0; l++ {
+			w.cascade(l)
+		}
+		head := w.heads[0][w.now&(slots-1)]
+		for i := w.t.first(head); i != 0; i = w.t.first(head) {
+			w.t.unlink(i)
+			fire(i)
+		}
+	}
+}
+
+// cascade moves a slot of level l, whose time has come near, to finer levels.
+func (w *wheel) cascade(l int) {
+	head := w.heads[l][(w.now>>(8*l))&(slots-1)]
+	moved := w.t.list()
+	for i := w.t.first(head); i != 0; i = w.t.first(head) {
+		w.t.push(moved, i)
+	}
+	for i := w.t.first(moved); i != 0; i = w.t.first(moved) {
+		w.t.unlink(i)
+		w.place(i, max(w.t.e[i].due, w.now))
+	}
+	w.t.dropList(moved)
+}

@@ -1,0 +1,108 @@
+package controller
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// protobuf content types of Kubernetes.
+const (
+	protobuf      = "application/vnd.kubernetes.protobuf"
+	protobufWatch = protobuf + ";stream=watch"
+	// metaOnly asks for no more than the metadata of what was written.
+	metaOnly = protobuf + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1," + protobuf
+)
+
+// magic begins each Kubernetes protobuf object.
+var magic = []byte("k8s\x00")
+
+var errWire = errors.New("malformed protobuf")
+
+// open returns the object inside a Kubernetes protobuf envelope.
+func open(data []byte) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(data, magic)
+	if !ok {
+		return nil, errWire
+	}
+	return part(rest, 2)
+}
+
+// part returns the last length-delimited field of that number in a message; nil if it has none.
+func part(msg []byte, number protowire.Number) (found []byte, err error) {
+	for len(msg) > 0 {
+		n, typ, size := protowire.ConsumeTag(msg)
+		if size < 0 {
+			return nil, errWire
+		}
+		msg = msg[size:]
+		if typ == protowire.BytesType {
+			b, size := protowire.ConsumeBytes(msg)
+			if size < 0 {
+				return nil, errWire
+			}
+			if n == number {
+				found = b
+			}
+			msg = msg[size:]
+			continue
+		}
+		size = protowire.ConsumeFieldValue(n, typ, msg)
+		if size < 0 {
+			return nil, errWire
+		}
+		msg = msg[size:]
+	}
+	return found, nil
+}
+
+// versionOf returns the resourceVersion of an enveloped object.
+func versionOf(data []byte) string {
+	obj, err := open(data)
+	if err != nil {
+		return ""
+	}
+	meta, err := part(obj, 1)
+	if err != nil {
+		return ""
+	}
+	version, err := part(meta, 6)
+	if err != nil {
+		return ""
+	}
+	return string(version)
+}
+
+// statusOf reads an enveloped or JSON Status, for its message.
+func statusOf(data []byte) *metav1.Status {
+	s := &metav1.Status{}
+	obj, err := open(data)
+	if err != nil || s.Unmarshal(obj) != nil {
+		return nil
+	}
+	return s
+}
+
+type marshaler interface {
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
+}
+
+// seal puts an object into an envelope.
+func seal(version, kind string, obj marshaler) ([]byte, error) {
+	raw := make([]byte, obj.Size())
+	if _, err := obj.MarshalToSizedBuffer(raw); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: version, Kind: kind}, Raw: raw}
+	out := make([]byte, len(magic)+u.Size())
+	copy(out, magic)
+	if _, err := u.MarshalToSizedBuffer(out[len(magic):]); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestRestart kills each component without warning. Each is restarted once, and none takes another with it.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("crash")
+	for _, name := range []string{"kube-scheduler", "kube-controller-manager", "kwok-controller", "kube-apiserver", "etcd"} {
+		before := w.components("crash")[name]
+		w.kill(before.PID)
+		began := time.Now()
+		var c component
+		w.eventually(30*time.Second, name+" is Ready again", func() bool {
+			c = w.components("crash")[name]
+			return c.State == "Ready" && c.PID != before.PID
+		})
+		t.Logf("%s is Ready again after %.1f s", name, time.Since(began).Seconds())
+		if c.ExitCode == nil || *c.ExitCode != 137 || !strings.Contains(c.Reason, "killed by signal 9") {
+			t.Errorf("%s was killed; exit code and reason of that are %v and %q", name, c.ExitCode, c.Reason)
+		}
+	}
+	w.eventually(30*time.Second, "the cluster is Ready", func() bool { return w.status("crash") == "Ready" })
+	for _, c := range w.components("crash") {
+		if c.Restarts != 1 {
+			t.Errorf("%s was killed once; it was restarted %d times: %s", c.Name, c.Restarts, c.Reason)
+		}
+	}
+	w.ready("crash")
+	w.ok("scale", "node", "--replicas", "3", "--name", "crash")
+	w.kubectl("crash", "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+}
+
+// writers make ConfigMaps as fast as the API server takes them, and remember what it acknowledged.
+type writers struct {
+	client *http.Client
+	url    string
+	stop   chan struct{}
+	done   sync.WaitGroup
+	count  atomic.Int64
+	failed atomic.Int64
+
+	mu    sync.Mutex
+	names []string
+}
+
+func (w *world) write(name string, n int) *writers {
+	all := &writers{client: w.visitor(name, "ca", "admin"), url: w.server(name) + "/api/v1/namespaces/default/configmaps", stop: make(chan struct{})}
+	for i := range n {
+		all.done.Go(func() { all.run(i) })
+	}
+	return all
+}
+
+func (w *writers) run(id int) {
+	for i := 0; ; i++ {
+		select {
+		case <-w.stop:
+			return
+		default:
+		}
+		name := fmt.Sprintf("w%d-%d", id, i)
+		body := fmt.Sprintf(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":%q},"data":{"a":"b"}}`, name)
+		if code, _, err := call(w.client, http.MethodPost, w.url, body); err != nil || code != http.StatusCreated {
+			w.failed.Add(1)
+			time.Sleep(10 * time.Millisecond) // it is being restarted; the next write has another name
+			continue
+		}
+		w.mu.Lock()
+		w.names = append(w.names, name)
+		w.mu.Unlock()
+		w.count.Add(1)
+	}
+}
+
+// TestAcknowledgedWritesSurvive kills etcd three times while clients write.
+func TestAcknowledgedWritesSurvive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("writes")
+	all := w.write("writes", 8)
+	more := func(n int64) {
+		t.Helper()
+		want := all.count.Load() + n
+		w.eventually(time.Minute, fmt.Sprintf("%d more writes", n), func() bool { return all.count.Load() >= want })
+	}
+	for range 3 {
+		more(1000)
+		pid := w.components("writes")["etcd"].PID
+		w.kill(pid)
+		time.Sleep(300 * time.Millisecond) // what was on its way has failed by now
+		began := time.Now()
+		more(1)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("writes were taken again after %s; want 10 s at most", took)
+		} else {
+			t.Logf("writes were taken again after %.1f s", took.Seconds())
+		}
+	}
+	more(1000)
+	close(all.stop)
+	all.done.Wait()
+	kept := w.kubectl("writes", "get", "configmaps", "-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)
+	there, lost := unique(kept), 0
+	for _, name := range all.names {
+		if !there[name] {
+			lost++
+		}
+	}
+	t.Logf("%d of %d acknowledged writes are lost; %d were refused", lost, len(all.names), all.failed.Load())
+	if lost > 0 {
+		t.Errorf("%d of %d acknowledged writes are lost", lost, len(all.names))
+	}
+	for _, c := range w.components("writes") {
+		if want := map[bool]int{true: 3}[c.Name == "etcd"]; c.Restarts != want {
+			t.Errorf("%s was restarted %d times, want %d: %s", c.Name, c.Restarts, want, c.Reason)
+		}
+	}
+}
+
+// TestCrashLoop kills a component as soon as it runs, five times.
+func TestCrashLoop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("loop")
+	began, last := time.Now(), 0
+	for range 5 {
+		var pid int
+		w.eventually(40*time.Second, "kube-scheduler runs", func() bool {
+			pid = w.pids("loop")["kube-scheduler"]
+			return pid != 0 && pid != last
+		})
+		w.kill(pid)
+		last = pid
+	}
+	t.Logf("killed five times within %.0f s", time.Since(began).Seconds())
+	w.eventually(5*time.Second, "get clusters -o wide says CrashLoop", func() bool {
+		return strings.Contains(w.ok("get", "clusters", "-o", "wide"), "CrashLoop")
+	})
+	if got := w.components("loop")["kube-scheduler"]; got.State != "CrashLoop" || got.Restarts < 4 {
+		t.Errorf("a component that was killed five times: %+v", got)
+	}
+	if r := w.run("create", "cluster", "--name", "loop", "--wait", "2s"); r.code == 0 && w.status("loop") != "Ready" {
+		t.Errorf("create says that a cluster is ready that is %s: %s", w.status("loop"), r.stderr)
+	}
+	if got := w.components("loop")["etcd"]; got.State != "Ready" || got.Restarts != 0 {
+		t.Errorf("another component: %+v", got)
+	}
+}

@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDeathAtStart makes each component die while the cluster starts: at once and with its own words, or because a
+// stranger took its port after it was chosen. Nothing may be left.
+func TestDeathAtStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, stolen := occupy(t, 0)
+	for i, tt := range []struct{ component, arg, word string }{
+		{"etcd", "no-such-flag=1", "no-such-flag"},
+		{"etcd", "data-dir=/dev/null/data", "/dev/null"},
+		{"kube-apiserver", "no-such-flag=1", "no-such-flag"},
+		{"kube-apiserver", fmt.Sprintf("secure-port=%d", stolen), "address already in use"},
+		{"kube-apiserver", "etcd-servers-overrides=nonsense", "etcd-servers-overrides"},
+		{"kube-controller-manager", "no-such-flag=1", "no-such-flag"},
+		{"kube-controller-manager", fmt.Sprintf("secure-port=%d", stolen), "address already in use"},
+		{"kube-scheduler", "no-such-flag=1", "no-such-flag"},
+		{"kube-scheduler", "config=/nowhere.yaml", "/nowhere.yaml"},
+		{"kwok-controller", "no-such-flag=1", "no-such-flag"},
+		{"kwok-controller", fmt.Sprintf("server-address=127.0.0.1:%d", stolen), "address already in use"},
+	} {
+		name := fmt.Sprintf("dies-%d", i)
+		t.Run(tt.component+" "+strings.SplitN(tt.arg, "=", 2)[0], func(t *testing.T) {
+			r := w.run("create", "cluster", "--name", name, "--wait", "60s", "--extra-args", tt.component+"="+tt.arg)
+			if r.code != 1 || r.took > 10*time.Second {
+				t.Errorf("exit status %d after %s, want 1 within 10 s", r.code, r.took)
+			}
+			if !strings.Contains(r.stderr, "start "+tt.component+": ") || !strings.Contains(r.stderr, tt.word) {
+				t.Errorf("the message names not %s with %q:\n%s", tt.component, tt.word, r.stderr)
+			}
+			w.gone(name)
+		})
+	}
+	if _, err := os.Stat(w.kubeconfig()); err == nil {
+		t.Errorf("there is a kubeconfig file:\n%s", read(w.kubeconfig()))
+	}
+}
+
+// TestRetain keeps what is left of a cluster that could not be started, for its logs.
+func TestRetain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run("create", "cluster", "--name", "kept", "--retain", "--wait", "60s", "--extra-args", "kube-scheduler=no-such-flag=1")
+	if r.code != 1 || !strings.Contains(r.stderr, "no-such-flag") {
+		t.Errorf("exit status %d: %s", r.code, r.stderr)
+	}
+	if got := w.processesOf("kept"); len(got) > 0 {
+		t.Errorf("processes are left: %q", got)
+	}
+	if got := read(filepath.Join(w.cluster("kept"), "logs", "kube-scheduler.log")); !strings.Contains(got, "no-such-flag") {
+		t.Errorf("log of the scheduler: %q", got)
+	}
+	if got := w.ok("logs", "kube-scheduler", "--name", "kept"); !strings.Contains(got, "no-such-flag") {
+		t.Errorf("logs kube-scheduler: %q", got)
+	}
+	if got := w.status("kept"); got != "Stopped" {
+		t.Errorf("status: %q", got)
+	}
+	if got := read(w.kubeconfig()); strings.Contains(got, "kwok-kept") {
+		t.Errorf("kubeconfig:\n%s", got)
+	}
+	w.ok("delete", "cluster", "--name", "kept")
+	w.gone("kept")
+}
+
+// TestUnreadableData makes etcd's data unreadable while the cluster is stopped: start must fail, and keep it all.
+func TestUnreadableData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("data")
+	w.ok("stop", "cluster", "--name", "data")
+	etcd := filepath.Join(w.cluster("data"), "etcd")
+	if err := os.Rename(filepath.Join(etcd, "member"), filepath.Join(etcd, "aside")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(etcd, "member"), []byte("no directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(etcd)
+	for _, verb := range []string{"start", "create"} {
+		r := w.run(verb, "cluster", "--name", "data", "--wait", "60s")
+		if r.code != 1 || r.took > 10*time.Second || !strings.Contains(r.stderr, "start etcd: ") {
+			t.Errorf("%s: exit status %d after %s, want 1 within 10 s:\n%s", verb, r.code, r.took, r.stderr)
+		}
+		if got := differ(before, tree(etcd)); len(got) > 0 {
+			t.Errorf("%s changed etcd's data: %q", verb, got)
+		}
+		if got := w.status("data"); got != "Stopped" || len(w.processesOf("data")) > 0 {
+			t.Errorf("after %s: status %q, processes %q", verb, got, w.processesOf("data"))
+		}
+	}
+	if err := os.Remove(filepath.Join(etcd, "member")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(etcd, "aside"), filepath.Join(etcd, "member")); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("start", "cluster", "--name", "data", "--wait", "60s")
+	w.ready("data")
+}

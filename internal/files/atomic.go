@@ -1,0 +1,102 @@
+// Package files is the only writer and remover of files in this module: every write is whole or absent, every
+// private directory is checked before it is trusted, and no deletion can leave the directory it was given.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// WriteAtomic makes data the content of path with exactly this mode, whatever the umask. Readers, and a machine
+// that loses power, see the old content or the new one. A symlink at path is kept and its target is written.
+// The directory must exist. On error nothing is left behind and the old content is untouched.
+func WriteAtomic(path string, data []byte, mode os.FileMode) error {
+	return WriteStream(path, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteStream is WriteAtomic for content that is too large to hold: fill writes it, and its error abandons all.
+func WriteStream(path string, mode os.FileMode, fill func(io.Writer) error) error {
+	target, err := Target(path)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	if err := finish(tmp, target, mode, fill); err != nil {
+		_ = tmp.Close()
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// finish fills tmp and puts it in the place of target.
+func finish(tmp *os.File, target string, mode os.FileMode, fill func(io.Writer) error) error {
+	if err := tmp.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	keepOwner(tmp, target)
+	if err := fill(tmp); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), target); err != nil {
+		return err
+	}
+	// The new content is in place; without this a power cut could bring back the old one.
+	return syncDir(filepath.Dir(target))
+}
+
+// Target is the file that a write to path changes: path itself, or where its chain of symlinks ends, be it
+// there or not.
+func Target(path string) (string, error) {
+	const longest = 40 // as the kernel
+	target := path
+	for range longest {
+		to, err := os.Readlink(target)
+		if err != nil {
+			return target, nil // no link, or nothing there: the write itself finds any other reason
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(target), to)
+		}
+		target = to
+	}
+	return "", fmt.Errorf("follow %s: too many symlinks", path)
+}
+
+// cause strips the name of the temporary file, which means nothing to the user.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return le.Err
+	}
+	return err
+}
+
+// CreateNew makes an empty file at path for this user alone; fs.ErrExist if there is one. It is the lock that
+// programs without flock use.
+func CreateNew(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, cause(err))
+	}
+	return f.Close()
+}

@@ -76,6 +76,9 @@ func apiServerCommand() *cobra.Command {
 // second before their first try and then write one object after the other; ours stand in their place, under the
 // same names, so that /readyz reads the same.
 func serve(ctx context.Context, opts options.CompletedOptions) error {
+	if err := process.WaitGate(); err != nil { // what follows talks to etcd
+		return fmt.Errorf("wait for etcd: %w", err)
+	}
 	config, err := app.NewConfig(opts)
 	if err != nil {
 		return err
@@ -83,7 +86,7 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	// The three servers of the chain share this set.
 	disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
 	disabled.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
-	openAPI := newLateOpenAPI()
+	openAPI := newLateOpenAPI(ctx)
 	config.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
 	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
@@ -92,9 +95,6 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	completed, err := config.Complete()
 	if err != nil {
 		return err
-	}
-	if err := process.WaitGate(); err != nil {
-		return fmt.Errorf("wait for etcd: %w", err)
 	}
 	server, err := app.CreateServerChain(completed)
 	if err != nil {

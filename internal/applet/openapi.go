@@ -1,6 +1,7 @@
 package applet
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,12 +20,13 @@ import (
 // when it is put together (and is turned away) and again a second after the start. Clients that ask before that
 // are held back, so that nobody ever sees an incomplete index.
 type lateOpenAPI struct {
-	ready   chan struct{} // closed when the server is ready
-	indexed chan struct{} // closed when the aggregator has been given the v3 index
+	ready   chan struct{}   // closed when the server is ready
+	indexed chan struct{}   // closed when the aggregator has been given the v3 index
+	stop    <-chan struct{} // closed when the server is to end, which waits for its requests
 }
 
-func newLateOpenAPI() *lateOpenAPI {
-	return &lateOpenAPI{ready: make(chan struct{}), indexed: make(chan struct{})}
+func newLateOpenAPI(ctx context.Context) *lateOpenAPI {
+	return &lateOpenAPI{stop: ctx.Done(), ready: make(chan struct{}), indexed: make(chan struct{})}
 }
 
 // install adds the paths to the core server, which is target.
@@ -80,6 +82,9 @@ func (l *lateOpenAPI) hold(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, "/openapi/v3") {
 			select {
 			case <-l.indexed:
+			case <-l.stop:
+				http.Error(w, "stopping", http.StatusServiceUnavailable)
+				return
 			case <-r.Context().Done():
 				return
 			}

@@ -24,7 +24,7 @@ type client struct {
 	http http.Client
 }
 
-// errNobody means that nobody listens on the socket.
+// errNobody means that nobody listens on the socket, or does not any more.
 var errNobody = errors.New("no supervisor")
 
 // errExited means that the supervisor that was asked is ending.
@@ -46,7 +46,9 @@ func (c *client) call(ctx context.Context, most time.Duration, method, path stri
 	answer, err := c.open(short, method, path, body)
 	if err == nil {
 		defer answer.Close()
-		err = json.NewDecoder(answer).Decode(reply)
+		if err = json.NewDecoder(answer).Decode(reply); hungUp(err) {
+			err = errNobody
+		}
 	}
 	if err != nil && short.Err() != nil && ctx.Err() == nil {
 		return c.silent(most)
@@ -66,7 +68,7 @@ func (c *client) open(ctx context.Context, method, path string, body any) (io.Re
 	}
 	res, err := c.http.Do(req)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR), hungUp(err):
 		return nil, errNobody
 	case err != nil:
 		if ctx.Err() != nil {
@@ -85,6 +87,11 @@ func (c *client) open(ctx context.Context, method, path string, body any) (io.Re
 		return nil, errExited
 	}
 	return nil, errors.New(e.Error)
+}
+
+// hungUp tells whether the other side ended in the middle of a request.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // silent is the error for a supervisor that does not answer.

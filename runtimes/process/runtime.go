@@ -28,17 +28,20 @@ func (r *Runtime) Uninstall(context.Context, []runtimes.Spec) error { return nil
 
 // Start implements runtimes.Runtime. It starts the supervisor if there is none.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
-	for {
+	for tries := 0; ; tries++ {
 		if err := r.ensure(ctx); err != nil {
 			return err
 		}
 		stream, err := newClient(r.dir).open(ctx, http.MethodPost, "/start", startRequest{Specs: specs})
-		if errors.Is(err, errNobody) || errors.Is(err, errExited) {
+		if (errors.Is(err, errNobody) || errors.Is(err, errExited)) && tries < 5 {
 			// It ended between the two steps. Its lock tells when it is gone.
 			if err := r.awaitEnd(ctx); err != nil {
 				return err
 			}
 			continue
+		}
+		if errors.Is(err, errNobody) {
+			return fmt.Errorf("start: the supervisor ends again and again; log: %s", filepath.Join(r.dir, logsDir, ownLog))
 		}
 		if err != nil {
 			return err
@@ -131,8 +134,9 @@ func (r *Runtime) ask(ctx context.Context) (statusReply, error) {
 func (r *Runtime) Stop(ctx context.Context, specs []runtimes.Spec, kill bool) ([]string, error) {
 	now, err := r.ask(ctx)
 	if errors.Is(err, errNobody) {
-		// The supervisor was killed with them, or before; whoever still runs will not for long.
-		return nil, bury(loadState(r.dir, r.log).processes(), 0, time.Second)
+		// Its lock is free, so it has ended or does so now. If it was killed, its children do so too.
+		all := append(loadState(r.dir, r.log).processes(), supervisorOf(r.dir))
+		return nil, bury(all, time.Second, 5*time.Second)
 	}
 	var hangs *silentError
 	if errors.As(err, &hangs) && kill {
@@ -154,17 +158,17 @@ func (r *Runtime) Stop(ctx context.Context, specs []runtimes.Spec, kill bool) ([
 	if errors.As(err, &hangs) && kill {
 		return r.killAll(hangs)
 	}
-	if err != nil && !errors.Is(err, errNobody) && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, errNobody) {
 		return nil, err
 	}
 	if err == nil && !reply.Exiting {
 		return reply.Killed, nil
 	}
-	// Another request may have let it end before it answered ours: what counts is that it ends.
+	// It ends, be it for this request or another one, or because it was killed; then its children still die.
 	if !ended(now.Supervisor, 5*time.Second) {
 		return reply.Killed, fmt.Errorf("stop: supervisor (pid %d) does not end", now.Supervisor.PID)
 	}
-	return reply.Killed, nil
+	return reply.Killed, bury(loadState(r.dir, r.log).processes(), time.Second, 5*time.Second)
 }
 
 // killAll ends a supervisor that does not answer, and with it its children.

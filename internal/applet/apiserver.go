@@ -109,7 +109,8 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 			defer close(openAPI.ready)
 			return bootstrapRBAC(hook)
 		},
-		schedulingrest.PostStartHookName: bootstrapPriorityClasses,
+		schedulingrest.PostStartHookName:    bootstrapPriorityClasses,
+		"kwokctl/bootstrap-service-account": bootstrapServiceAccount,
 	} {
 		if err := server.GenericAPIServer.AddPostStartHook(name, hook); err != nil {
 			return err

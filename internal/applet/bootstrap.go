@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -43,6 +44,23 @@ func bootstrapRBAC(hook genericapiserver.PostStartHookContext) error {
 		if err := makeAll(hook, batch); err != nil {
 			return fmt.Errorf("make RBAC policy: %w", err)
 		}
+	}
+	return nil
+}
+
+// bootstrapServiceAccount makes the account that pods of the default namespace run as. The controller-manager would
+// make the same one, a second after its start; until then nobody could create a pod.
+func bootstrapServiceAccount(hook genericapiserver.PostStartHookContext) error {
+	client, err := loopback(hook)
+	if err != nil {
+		return err
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if err := makeAll(hook, []work{{"default service account", func(ctx context.Context) error {
+		_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Create(ctx, account, metav1.CreateOptions{})
+		return err
+	}, nil}}); err != nil {
+		return fmt.Errorf("make service account: %w", err)
 	}
 	return nil
 }

@@ -95,7 +95,10 @@ func (c *component) run() {
 		if !c.rest(e, pause, loop) {
 			continue // the next round sees that it is to end
 		}
-		c.set(func(s *entry) { s.status.Restarts++ })
+		c.set(func(s *entry) { // in one step: to whoever watches, Exited twice would be two exits
+			s.status.Restarts++
+			s.status.State = runtimes.Waiting
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,31 +65,59 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	defer lock.Release()
 
 	c, err = h.Open(req.Name)
-	isNew := errors.Is(err, ErrNotFound)
-	if err != nil && !isNew {
-		return nil, false, err
-	}
-	if isNew {
-		if c, err = h.reserve(ctx, req); err != nil {
-			return nil, false, err
-		}
-		defer func() {
-			if err != nil && !req.Retain {
-				undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-				defer cancel()
-				err = errors.Join(cause(ctx, err), c.remove(undo, ""))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		for try := 1; ; try++ {
+			if c, err = h.createNew(ctx, req, observe); !lostPort(err) || req.Retain || try == portTries {
+				return c, true, err
 			}
-		}()
-	} else if c.isReady(ctx, req.Kubeconfig) {
+			h.Log.Debug("a port was taken meanwhile; choosing others", "err", err)
+		}
+	case err != nil:
+		return nil, false, err
+	case c.isReady(ctx, req.Kubeconfig):
 		return c, false, nil
 	}
+	return c, true, c.finish(ctx, req, observe)
+}
+
+// portTries is how often a new cluster gets other ports when somebody was faster. Nobody has been told the ports of
+// a cluster that never ran, so they may change.
+const portTries = 5
+
+// lostPort tells whether a component died because somebody else listens on its port.
+func lostPort(err error) bool {
+	var exit *runtimes.ExitError
+	return errors.As(err, &exit) && strings.Contains(strings.Join(exit.Tail, "\n"), "address already in use")
+}
+
+// createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
+func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
+	c, err := h.reserve(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err = c.finish(ctx, req, observe); err == nil {
+		return c, nil
+	}
+	err = cause(ctx, err)
+	if !req.Retain {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer cancel()
+		err = errors.Join(err, c.remove(undo, ""))
+	}
+	return nil, err
+}
+
+// finish does whatever is left to do until the cluster is ready and announced. Each step finds out by itself.
+func (c *Cluster) finish(ctx context.Context, req Create, observe Observe) error {
 	if err := c.install(); err != nil {
-		return nil, true, err
+		return err
 	}
 	if err := c.start(ctx, req.Wait, observe); err != nil {
-		return nil, true, err
+		return err
 	}
-	return c, true, c.announce(ctx, req.Kubeconfig)
+	return c.announce(ctx, req.Kubeconfig)
 }
 
 // isReady tells whether nothing is left to do.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"slices"
 	"strconv"
@@ -16,6 +17,14 @@ const (
 	maxPort = 32766
 	minPort = 10001
 )
+
+// firstPort is where the search for ports begins. It depends on the work directory, so that users of one machine,
+// whose clusters know nothing of each other, do not run into each other's stopped ones.
+func (h Home) firstPort() int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(h.Dir)) // never fails
+	return maxPort - int(hash.Sum32()%((maxPort-minPort)/100))*100
+}
 
 // choosePorts fills in the ports of a new cluster. Ports that other clusters have are theirs, even while those are
 // stopped.
@@ -43,7 +52,7 @@ func (h Home) choosePorts(name string, o *components.Options) error {
 	if err != nil {
 		return err
 	}
-	next := maxPort
+	next := h.firstPort()
 	for _, row := range components.Table() {
 		if row.Port == nil || !slices.Contains(names, row.Name) {
 			continue
@@ -53,10 +62,13 @@ func (h Home) choosePorts(name string, o *components.Options) error {
 			continue // a unix socket, unless a port is asked for
 		}
 		if *port == 0 {
-			for ; next >= minPort && (taken[next] != "" || listen(next) != nil); next-- {
-			}
-			if next < minPort {
-				return fmt.Errorf("no free port between %d and %d for %s", minPort, maxPort, row.Name)
+			for tries := 0; taken[next] != "" || listen(next) != nil; tries++ {
+				if tries == maxPort-minPort {
+					return fmt.Errorf("no free port between %d and %d for %s", minPort, maxPort, row.Name)
+				}
+				if next--; next < minPort {
+					next = maxPort
+				}
 			}
 			*port = next
 		} else if err := checkPort(*port, row.Name, taken); err != nil {

@@ -70,8 +70,17 @@ func (r *Runtime) launch(ctx context.Context, lock *os.File) error {
 	if err != nil {
 		return fmt.Errorf("start supervisor: %w", err)
 	}
-	go func() { _, _ = p.Wait() }() // so that it leaves no zombie if we live longer
+	gone := make(chan struct{})
+	go func() { // so that it leaves no zombie if we live longer
+		_, _ = p.Wait()
+		close(gone)
+	}()
 	if err := awaitNotice(ctx, in); err != nil {
+		select { // having said why, it ends
+		case <-gone:
+		case <-ctx.Done():
+		case <-time.After(r.wait):
+		}
 		return err
 	}
 	r.log.Debug("supervisor listens", "pid", p.Pid, "elapsed", time.Since(began))

@@ -102,7 +102,7 @@ func fake(args []string) int {
 	for range term {
 		trace(name, "term")
 		if !*deaf {
-			time.Sleep(20 * time.Millisecond) // lets a wrong order of ends be seen
+			time.Sleep(100 * time.Millisecond) // lets a wrong order of ends be seen
 			trace(name, "ends")
 			return 0
 		}

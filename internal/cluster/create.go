@@ -111,7 +111,9 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 
 // finish does whatever is left to do until the cluster is ready and announced. Each step finds out by itself.
 func (c *Cluster) finish(ctx context.Context, req Create, observe Observe) error {
-	if err := c.install(); err != nil {
+	runtime := make(chan error, 1)
+	go func() { runtime <- c.rt.Install(ctx, c.specs) }()
+	if err := errors.Join(c.install(), <-runtime); err != nil {
 		return err
 	}
 	if err := c.start(ctx, req.Wait, observe); err != nil {

@@ -94,6 +94,18 @@ func (b *board) ready(names []string) (bool, <-chan struct{}) {
 	return b.allReady(names), b.changed
 }
 
+// running is like ready, but for components that have been let through their gates.
+func (b *board) running(names []string) (bool, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range names {
+		if e := b.entries[name]; e == nil || (e.status.State != runtimes.Starting && e.status.State != runtimes.Ready) {
+			return false, b.changed
+		}
+	}
+	return true, b.changed
+}
+
 func (b *board) allReady(names []string) bool {
 	for _, name := range names {
 		if e := b.entries[name]; e == nil || e.status.State != runtimes.Ready {

@@ -136,11 +136,15 @@ func (c *component) once() ending {
 	if c.ending() {
 		return ending{}
 	}
-	if !c.gated {
-		c.set(func(s *entry) { s.status.State = runtimes.Waiting })
-		if !c.awaitNeeds(nil) {
-			return ending{}
-		}
+	c.set(func(s *entry) { s.status.State = runtimes.Waiting })
+	// A program with a gate is launched ahead of time, but not before what it needs has been let through its own
+	// gate: whoever is nearer to the root of the tree is to have the processors for itself.
+	launch := c.board.ready
+	if c.gated {
+		launch = c.board.running
+	}
+	if !c.await(launch, nil) {
+		return ending{}
 	}
 	p, err := spawn(c.fork, c.spec, c.program, c.gated, c.file)
 	if err != nil {
@@ -149,7 +153,7 @@ func (c *component) once() ending {
 	defer p.shut()
 	if c.gated {
 		c.launched(p, runtimes.Waiting)
-		if !c.awaitNeeds(p.exited) {
+		if !c.await(c.board.ready, p.exited) {
 			return c.terminate(p)
 		}
 		p.open()
@@ -166,11 +170,11 @@ func (c *component) launched(p *child, state runtimes.State) {
 	})
 }
 
-// awaitNeeds returns true when all that the component needs is ready, false when it ended or is to end before.
-func (c *component) awaitNeeds(exited <-chan struct{}) bool {
+// await returns true when met holds for all that the component needs, false when it ended or is to end before.
+func (c *component) await(met func([]string) (bool, <-chan struct{}), exited <-chan struct{}) bool {
 	for {
-		ready, changed := c.board.ready(c.spec.Needs)
-		if ready {
+		ok, changed := met(c.spec.Needs)
+		if ok {
 			return true
 		}
 		select {

@@ -19,8 +19,8 @@ var _ runtimes.Runtime = (*Runtime)(nil)
 // Available returns nil: processes can be run on every system this file is compiled for.
 func (r *Runtime) Available(context.Context) error { return nil }
 
-// Install checks that the cluster directory can hold the supervisor's socket; nothing has to be made.
-func (r *Runtime) Install(context.Context, []runtimes.Spec) error { return checkDir(r.dir) }
+// Install launches the supervisor, so that Start need not wait for that. It ends by itself if no Start follows.
+func (r *Runtime) Install(ctx context.Context, _ []runtimes.Spec) error { return r.ensure(ctx) }
 
 // Uninstall has nothing to remove: all there is lies in the cluster directory.
 func (r *Runtime) Uninstall(context.Context, []runtimes.Spec) error { return nil }

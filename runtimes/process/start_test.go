@@ -45,7 +45,9 @@ func TestStartInOrder(t *testing.T) {
 	w.before("etcd serves", "apiserver started")
 	w.before("apiserver serves", "scheduler started")
 	w.before("apiserver serves", "kwok started")
-	w.before("kwok launched", "etcd serves") // embedded programs do not wait to be launched
+	w.before("apiserver launched", "etcd serves") // embedded programs are launched ahead of time,
+	w.before("etcd serves", "kwok launched")      // one level ahead of what is ready
+	w.before("kwok launched", "apiserver serves")
 	for _, want := range []string{"etcd Starting", "etcd Ready", "apiserver Waiting", "kwok Ready"} {
 		if !slices.Contains(seen, want) {
 			t.Errorf("nobody was told %q: %q", want, seen)

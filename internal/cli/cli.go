@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kwokctl/internal/cluster"
 )
@@ -81,6 +82,13 @@ func Main(args []string, env Env) int {
 }
 
 func run(ctx context.Context, args []string, env *Env) error {
+	// What is linked in has put flags of its own where cobra finds them. They are for the programs we may become.
+	linked, become := pflag.CommandLine, env.Applet
+	pflag.CommandLine = pflag.NewFlagSet("kwokctl", pflag.ContinueOnError)
+	env.Applet = func(name string, args []string) int {
+		pflag.CommandLine = linked
+		return become(name, args)
+	}
 	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetIn(env.In)

@@ -10,9 +10,10 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 E2E     := CGO_ENABLED=0 go test -trimpath -buildvcs=false
 # Kubernetes reports the version that the linker writes into it.
 KUBE    := k8s.io/component-base/version
+CLIENT  := k8s.io/client-go/pkg/version
 LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X kwokctl/internal/controller.version=$(VERSION) \
 	-X $(KUBE).gitVersion=v1.36.3 -X $(KUBE).gitMajor=1 -X $(KUBE).gitMinor=36 -X $(KUBE).gitTreeState=clean \
-	-X $(KUBE).buildDate=1970-01-01T00:00:00Z
+	-X $(KUBE).buildDate=1970-01-01T00:00:00Z -X $(CLIENT).gitVersion=v1.36.3
 BINARY  ?= bin
 LIGHT   = $(shell go list ./... | grep -v -e /internal/applet -e /internal/e2e -e /cmd/kwokctl)
 

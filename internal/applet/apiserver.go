@@ -86,11 +86,11 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	// The three servers of the chain share this set.
 	disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
 	disabled.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
-	openAPI := newLateOpenAPI(ctx)
+	openAPI := &lateOpenAPI{}
 	config.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
 	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(openAPI.hold(h), c)
+		return chain(openAPI.front(h), c)
 	}
 	completed, err := config.Complete()
 	if err != nil {
@@ -105,10 +105,7 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	}
 	disabled.Delete(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	for name, hook := range map[string]genericapiserver.PostStartHookFunc{
-		rbacrest.PostStartHookName: func(hook genericapiserver.PostStartHookContext) error {
-			defer close(openAPI.ready)
-			return bootstrapRBAC(hook)
-		},
+		rbacrest.PostStartHookName:          bootstrapRBAC,
 		schedulingrest.PostStartHookName:    bootstrapPriorityClasses,
 		"kwokctl/bootstrap-service-account": bootstrapServiceAccount,
 	} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,9 +53,25 @@ func newCreate(env *Env) *cobra.Command {
 		if req.Kubeconfig, err = kubeconfig.Path(configPath, f.Changed("kubeconfig"), env.Getenv); err != nil {
 			return err
 		}
+		if req.Kubeconfig != "" { // it is remembered, for commands in other directories
+			if req.Kubeconfig, err = filepath.Abs(req.Kubeconfig); err != nil {
+				return fmt.Errorf("find kubeconfig: %w", err)
+			}
+		}
+		if err := checkWait(req.Wait); err != nil {
+			return err
+		}
 		return create(cmd.Context(), env, req)
 	}
 	return cmd
+}
+
+// checkWait refuses times that would mean no limit where one was asked for.
+func checkWait(w cluster.Wait) error {
+	if w.Ready < 0 || w.Timeout < 0 {
+		return &usageError{fmt.Errorf("--wait %s, --timeout %s: must not be negative", w.Ready, w.Timeout)}
+	}
+	return nil
 }
 
 func create(ctx context.Context, env *Env, req cluster.Create) error {

@@ -184,6 +184,9 @@ func replaceHost(server, host string) (string, error) {
 	if host == "" {
 		return server, nil
 	}
+	if strings.ContainsAny(host, " /?#@\\") {
+		return "", &usageError{fmt.Errorf("--host %q: not a host or host:port", host)}
+	}
 	u, err := url.Parse(server)
 	if err != nil {
 		return "", fmt.Errorf("address of the API server: %w", err)

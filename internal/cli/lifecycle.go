@@ -23,6 +23,9 @@ func newStart(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := checkWait(wait); err != nil {
+			return err
+		}
 		began := time.Now()
 		show := newProgress(env, "Starting cluster "+env.name)
 		_, err = home.Start(cmd.Context(), env.name, wait, show.observe)

@@ -19,7 +19,8 @@ const spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 // is done.
 type progress struct {
 	out   io.Writer
-	live  bool // redraw lines in place
+	title string // the first line; not before there is another one, since what is refused says so in one line
+	live  bool   // redraw lines in place
 	color bool
 	began time.Time
 
@@ -34,9 +35,8 @@ type progress struct {
 }
 
 func newProgress(env *Env, title string) *progress {
-	p := &progress{out: env.Err, began: time.Now(), seen: map[string]runtimes.Status{}, since: map[string]time.Time{}, done: make(chan struct{})}
+	p := &progress{out: env.Err, title: title, began: time.Now(), seen: map[string]runtimes.Status{}, since: map[string]time.Time{}, done: make(chan struct{})}
 	p.live, p.color = liveTerminal(env)
-	fmt.Fprintf(p.out, "%s\n", title)
 	if p.live {
 		p.ended.Go(p.animate)
 	}
@@ -54,6 +54,9 @@ func liveTerminal(env *Env) (live, color bool) {
 func (p *progress) observe(s runtimes.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.order) == 0 {
+		fmt.Fprintln(p.out, p.title)
+	}
 	if _, ok := p.seen[s.Name]; !ok {
 		p.order = append(p.order, s.Name)
 		p.since[s.Name] = time.Now()

@@ -3,11 +3,16 @@ package cli
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"kwokctl/internal/cluster"
 )
+
+// clusterDir stays open for the life of this process, which is about to become etcdctl.
+var clusterDir *os.File
 
 // maxSocket is how long the path of a unix socket may be.
 const maxSocket = 107
@@ -45,7 +50,7 @@ func newEtcdctl(env *Env) *cobra.Command {
 			if err != nil {
 				return nil, fmt.Errorf("open cluster directory: %w", err)
 			}
-			// The file stays open for the life of this process, which is about to become etcdctl.
+			clusterDir = dir
 			path = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), "etcd:0")
 		}
 		return []string{"--endpoints=unix://" + path}, nil
@@ -65,6 +70,7 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 			if err != nil {
 				return err
 			}
+			signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
 			if status := env.Applet(name, append(ours, args...)); status != 0 {
 				return statusError(status)
 			}

@@ -96,6 +96,14 @@ func (c *Cluster) Entry() (kubeconfig.Entry, error) {
 // Start brings a stopped cluster up and returns when all its components are ready. It does nothing to those that
 // are. When it fails it stops what it started.
 func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (*Cluster, error) {
+	if err := h.exists(name); err != nil {
+		return nil, err
+	}
+	if wait.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, wait.Timeout, &TimeoutError{"start cluster", wait.Timeout})
+		defer cancel()
+	}
 	lock, err := h.lock(ctx, name)
 	if err != nil {
 		return nil, err
@@ -110,6 +118,9 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 
 // Stop ends all components of a cluster, and returns the names of those that had to be killed.
 func (h Home) Stop(ctx context.Context, name string) (killed []string, err error) {
+	if err := h.exists(name); err != nil {
+		return nil, err
+	}
 	lock, err := h.lock(ctx, name)
 	if err != nil {
 		return nil, err
@@ -125,13 +136,21 @@ func (h Home) Stop(ctx context.Context, name string) (killed []string, err error
 // Delete removes a cluster: its processes, its context in the kubeconfig file, its directory. It works on damaged
 // and half-made ones, but only on directories that we made. ErrNotFound when there is none.
 func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
+	if _, err := os.Lstat(filepath.Join(h.clusters(), unmarked(name))); err != nil {
+		if err := h.exists(name); err != nil {
+			return err
+		}
+	}
 	lock, err := h.lock(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	if _, err := os.Lstat(h.dir(name)); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("cluster %q: %w", name, ErrNotFound)
+	if err := files.RemoveTree(h.clusters(), unmarked(name)); err != nil {
+		return err
+	}
+	if err := h.exists(name); err != nil {
+		return err
 	}
 	if !h.ours(name) {
 		return fmt.Errorf("delete cluster %q: %s has no file %s, so kwokctl did not make it; remove it by hand", name, h.dir(name), markerFile)
@@ -139,8 +158,22 @@ func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
 	c, err := h.Open(name)
 	if err != nil {
 		c = &Cluster{Name: name, Dir: h.dir(name), home: h, rt: process.New(process.Options{Dir: h.dir(name), Log: h.Log})}
+		for _, row := range components.Table() { // any of them may run
+			c.specs = append(c.specs, runtimes.Spec{Name: row.Name, Cluster: name, Dir: c.Dir})
+		}
 	}
 	return c.remove(ctx, kubeconfigPath)
+}
+
+// exists returns ErrNotFound when there is nothing of that name. Nothing is written to find out.
+func (h Home) exists(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.dir(name)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cluster %q: %w", name, ErrNotFound)
+	}
+	return nil
 }
 
 // remove deletes everything that a cluster consists of.

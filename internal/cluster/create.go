@@ -55,7 +55,7 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 		ctx, cancel = context.WithTimeoutCause(ctx, req.Wait.Timeout, &TimeoutError{"create cluster", req.Wait.Timeout})
 		defer cancel()
 	}
-	if _, err := components.Make(&req.Options, loopback, func(string, string) string { return "" }); err != nil {
+	if err := req.check(); err != nil {
 		return nil, false, err
 	}
 	lock, err := h.lock(ctx, req.Name)
@@ -68,7 +68,7 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	switch {
 	case errors.Is(err, ErrNotFound):
 		for try := 1; ; try++ {
-			if c, err = h.createNew(ctx, req, observe); !lostPort(err) || req.Retain || try == portTries {
+			if c, err = h.createNew(ctx, req, observe); !lostPort(err, req.Options.ExtraArgs) || req.Retain || try == portTries {
 				return c, true, err
 			}
 			h.Log.Debug("a port was taken meanwhile; choosing others", "err", err)
@@ -81,14 +81,48 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	return c, true, c.finish(ctx, req, observe)
 }
 
+// check finds what is wrong with a request by itself, before anything is written.
+func (r *Create) check() error {
+	if err := CheckName(r.Name); err != nil {
+		return err
+	}
+	if _, err := components.Make(&r.Options, loopback, func(string, string) string { return "" }); err != nil {
+		return err
+	}
+	of := map[int]string{}
+	for _, row := range components.Table() {
+		if row.Port == nil || *row.Port(&r.Options) == 0 {
+			continue
+		}
+		port := *row.Port(&r.Options)
+		switch {
+		case port < 1 || port > 65535:
+			return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, row.Name)
+		case of[port] != "":
+			return fmt.Errorf("port %d is given to %s and to %s", port, of[port], row.Name)
+		}
+		of[port] = row.Name
+	}
+	if s := r.Options.NodeLeaseDurationSeconds; s < 0 {
+		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
+	}
+	if r.Kubeconfig == "" {
+		return nil
+	}
+	_, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)) // one that cannot be read cannot get a context
+	return err
+}
+
 // portTries is how often a new cluster gets other ports when somebody was faster. Nobody has been told the ports of
 // a cluster that never ran, so they may change.
 const portTries = 5
 
-// lostPort tells whether a component died because somebody else listens on its port.
-func lostPort(err error) bool {
+// lostPort tells whether a component died because somebody else listens on its port. That port may be one of its
+// extra arguments, which are not ours to change.
+func lostPort(err error, extra []string) bool {
 	var exit *runtimes.ExitError
-	return errors.As(err, &exit) && strings.Contains(strings.Join(exit.Tail, "\n"), "address already in use")
+	return errors.As(err, &exit) && strings.Contains(strings.Join(exit.Tail, "\n"), "address already in use") &&
+		!slices.ContainsFunc(extra, func(arg string) bool { return strings.HasPrefix(arg, exit.Component+"=") })
 }
 
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
@@ -167,14 +201,33 @@ func (h Home) reserve(ctx context.Context, req Create) (_ *Cluster, err error) {
 			err = errors.Join(err, files.RemoveTree(h.clusters(), req.Name))
 		}
 	}()
-	if err := files.MkdirPrivate(c.Dir); err != nil {
-		return nil, err
-	}
-	if err := files.WriteAtomic(filepath.Join(c.Dir, markerFile), []byte(req.Name+"\n"), 0o600); err != nil {
+	if err := h.mark(req.Name); err != nil {
 		return nil, err
 	}
 	return c, c.save()
 }
+
+// mark makes the directory of a cluster with our marker in it, in one step: a directory without it would be nobody's
+// to delete.
+func (h Home) mark(name string) error {
+	if h.ours(name) {
+		return nil
+	}
+	if err := files.RemoveTree(h.clusters(), unmarked(name)); err != nil {
+		return err
+	}
+	dir := filepath.Join(h.clusters(), unmarked(name))
+	if err := files.MkdirPrivate(dir); err != nil {
+		return err
+	}
+	if err := files.WriteAtomic(filepath.Join(dir, markerFile), []byte(name+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(dir, h.dir(name))
+}
+
+// unmarked is where the directory of a cluster is before it has our marker. No cluster has such a name.
+func unmarked(name string) string { return "." + name + ".new" }
 
 // install writes the files of a cluster that are missing: certificates, which are made once, and configurations,
 // which follow from the plan.

@@ -137,21 +137,35 @@ func (h Home) Open(name string) (*Cluster, error) {
 	path := filepath.Join(h.dir(name), configFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(h.dir(name), pkiDir)); err == nil { // made after the file, so it was lost
+			return nil, damaged(name, path, errors.New("it is missing"))
+		}
 		return nil, fmt.Errorf("cluster %q: %w", name, ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open cluster %q: %w", name, err)
 	}
 	objs, err := api.Load(bytes.NewReader(data), path)
-	if err == nil && len(api.Of[*api.KwokctlConfiguration](objs)) != 1 {
-		err = errors.New("it holds no KwokctlConfiguration")
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open cluster %q: %s is %w: %v; kwokctl delete cluster --name %s removes it", name, path, ErrDamaged, err, name)
+		return nil, damaged(name, path, err)
 	}
-	c := &Cluster{Name: name, Dir: h.dir(name), home: h, Config: api.Of[*api.KwokctlConfiguration](objs)[0]}
+	configs := api.Of[*api.KwokctlConfiguration](objs)
+	if len(configs) != 1 {
+		return nil, damaged(name, path, fmt.Errorf("it holds %d KwokctlConfigurations, not 1", len(configs)))
+	}
+	c := &Cluster{Name: name, Dir: h.dir(name), home: h, Config: configs[0]}
 	c.Others = slices.DeleteFunc(objs, func(o api.Object) bool { return o == api.Object(c.Config) })
-	return c, c.plan(nil)
+	if c.Config.Status.Version == "" { // the last of its fields
+		return nil, damaged(name, path, errors.New("it is cut off"))
+	}
+	if err := c.plan(nil); err != nil {
+		return nil, damaged(name, path, err)
+	}
+	return c, nil
+}
+
+func damaged(name, path string, err error) error {
+	return fmt.Errorf("open cluster %q: %s is %w: %v; kwokctl delete cluster --name %s removes it", name, path, ErrDamaged, err, name)
 }
 
 // save writes what Open reads.

@@ -119,6 +119,18 @@ func (c *Cluster) checkPorts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = c.checkStopped(list)
+	if err == nil || slices.ContainsFunc(list, func(s runtimes.Status) bool { return s.State != runtimes.Stopped }) {
+		return err
+	}
+	// It may be the last moment of processes whose supervisor was killed.
+	if _, err := c.rt.Stop(ctx, c.specs, true); err != nil {
+		return err
+	}
+	return c.checkStopped(list)
+}
+
+func (c *Cluster) checkStopped(list []runtimes.Status) error {
 	for i, s := range c.specs {
 		if list[i].State != runtimes.Stopped {
 			continue

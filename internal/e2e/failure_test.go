@@ -30,6 +30,7 @@ func TestDeathAtStart(t *testing.T) {
 	} {
 		name := fmt.Sprintf("dies-%d", i)
 		t.Run(tt.component+" "+strings.SplitN(tt.arg, "=", 2)[0], func(t *testing.T) {
+			w := w.in(t)
 			r := w.run("create", "cluster", "--name", name, "--wait", "60s", "--extra-args", tt.component+"="+tt.arg)
 			if r.code != 1 || r.took > 10*time.Second {
 				t.Errorf("exit status %d after %s, want 1 within 10 s", r.code, r.took)

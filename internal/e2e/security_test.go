@@ -58,9 +58,6 @@ func TestListeners(t *testing.T) {
 			}
 		}
 	}
-	if code, _, err := call(http.DefaultClient, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/", w.ports("closed")["kwok-controller"]), ""); err == nil && code == 200 {
-		t.Error("the controller serves its profile to all")
-	}
 }
 
 // TestEtcdPort opens etcd to TCP: only with a certificate of its own authority.
@@ -87,10 +84,12 @@ func TestEtcdPort(t *testing.T) {
 		t.Errorf("with the API server's certificate: status %d: %s, %v", code, body, err)
 	}
 	pki := filepath.Join(w.cluster("tcp"), "pki")
-	got := w.ok("--name", "tcp", "etcdctl", "--endpoints", fmt.Sprintf("https://127.0.0.1:%d", port), "--cacert", filepath.Join(pki, "etcd-ca.crt"),
-		"--cert", filepath.Join(pki, "apiserver-etcd-client.crt"), "--key", filepath.Join(pki, "apiserver-etcd-client.key"), "endpoint", "health")
-	if !strings.Contains(got, "is healthy") {
-		t.Errorf("etcdctl endpoint health: %q", got)
+	if err := os.Symlink(self(t), filepath.Join(w.home, "etcdctl")); err != nil {
+		t.Fatal(err)
+	}
+	r := w.shell(fmt.Sprintf("./etcdctl --endpoints https://127.0.0.1:%d --cacert %[2]s/etcd-ca.crt --cert %[2]s/apiserver-etcd-client.crt --key %[2]s/apiserver-etcd-client.key endpoint health", port, pki))
+	if !strings.Contains(r.stdout+r.stderr, "is healthy") {
+		t.Errorf("etcdctl endpoint health: %+v", r)
 	}
 	w.ok("stop", "cluster", "--name", "tcp")
 	w.ok("start", "cluster", "--name", "tcp", "--wait", "60s")
@@ -277,7 +276,10 @@ func TestSecrets(t *testing.T) {
 	w.ok("stop", "cluster", "--name", "secret")
 	key := strings.Split(read(filepath.Join(w.cluster("secret"), "pki", "admin.key")), "\n")[1]
 	inBase64 := base64.StdEncoding.EncodeToString([]byte("-----BEGIN EC PRIVATE KEY"))[:20]
-	for name := range tree(w.dir) {
+	for name, what := range tree(w.dir) {
+		if !strings.HasPrefix(what, "-") {
+			continue // no regular file: a link to the binary, a socket
+		}
 		text := read(filepath.Join(w.dir, name))
 		if strings.Contains(text, "PRIVATE KEY") && filepath.Base(filepath.Dir(name)) != "pki" {
 			t.Errorf("%s holds a private key", name)

@@ -39,6 +39,13 @@ func (w *world) shell(script string, env ...string) result {
 	return w.finish(cmd)
 }
 
+// in is this world as a sub-test sees it.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.t = t
+	return &sub
+}
+
 // moveTo makes dir the work directory of this world.
 func (w *world) moveTo(dir string) {
 	w.dir = dir
@@ -115,11 +122,11 @@ func (w *world) oneLine(what string, r result, codes []int, words ...string) {
 		w.t.Errorf("%s: exit status %d, want %v", what, r.code, codes)
 	}
 	if strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "kwokctl: ") || r.stdout != "" {
-		w.t.Errorf("%s: want one line on standard error; there is %q, and on standard output %q", what, r.stderr, r.stdout)
+		w.t.Errorf("%s: want one line on standard error; there is %.400q, and on standard output %.100q", what, r.stderr, r.stdout)
 	}
 	for _, word := range words {
 		if !strings.Contains(r.stderr, word) {
-			w.t.Errorf("%s: %q is not in the message %q", what, word, r.stderr)
+			w.t.Errorf("%s: %q is not in the message %.400q", what, word, r.stderr)
 		}
 	}
 }

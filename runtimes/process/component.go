@@ -154,6 +154,7 @@ func (c *component) once() ending {
 	if c.gated {
 		c.launched(p, runtimes.Waiting)
 		if !c.await(c.board.ready, p.exited) {
+			p.shut() // it may hold back signals, but not before a gate that is shut
 			return c.terminate(p)
 		}
 		p.open()

@@ -114,13 +114,18 @@ func (r *Runtime) ask(ctx context.Context) (statusReply, error) {
 			return reply, err
 		}
 		held, err := locked(filepath.Join(r.dir, lockName))
+		most := r.wait
+		if err == nil && !held { // one that was launched holds this lock until it listens, whatever became of its launcher
+			held, err = locked(filepath.Join(r.dir, launchName))
+			most *= 5
+		}
 		switch {
 		case err != nil:
 			return reply, err
 		case !held:
 			return reply, errNobody
-		case time.Since(began) > r.wait:
-			return reply, c.silent(r.wait)
+		case time.Since(began) > most:
+			return reply, c.silent(most)
 		}
 		if !sleep(ctx, 10*time.Millisecond) { // neither listening nor gone: this takes no longer than a blink
 			return reply, ctx.Err()

@@ -5,14 +5,11 @@ package applet
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/etcdctl/v3/ctlv3"
@@ -76,26 +73,6 @@ func component(cmd *cobra.Command) int {
 	}
 	return cli.Run(cmd)
 }
-
-// settleTime is how long after its start a component counts as settled.
-const settleTime = 4 * time.Second
-
-// settle gives back, once the start is over, what only the start needed. The supervisor's environment turns the
-// garbage collector off (see components.environment), which makes the start a third shorter; here it is turned on.
-func settle() {
-	time.AfterFunc(settleTime, func() {
-		if os.Getenv("GOGC") == "off" {
-			debug.SetGCPercent(steadyGC)
-			debug.SetMemoryLimit(math.MaxInt64)
-		}
-		debug.FreeOSMemory()
-		forgetStart()
-	})
-}
-
-// steadyGC is the collector's setting of a settled component. Below the usual 100, because clusters idle more than
-// they work and memory is what limits how many fit on a laptop.
-const steadyGC = 75
 
 func etcd() int {
 	settle()

@@ -48,10 +48,10 @@ bench: build ## measure, and print one table
 	$(E2E) -ldflags '$(LDFLAGS)' -timeout 60m -run '^$$' -bench . -benchtime 1x ./internal/e2e
 
 .PHONY: lint
-lint: ## gofmt, vet and staticcheck
+lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above are not formatted'; exit 1; }
 	CGO_ENABLED=0 go vet -trimpath ./...
-	CGO_ENABLED=0 GOFLAGS=-trimpath go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	CGO_ENABLED=0 GOFLAGS=-trimpath go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 $(LIGHT)
 
 .PHONY: cross
 cross: ## compile for every platform, into dist

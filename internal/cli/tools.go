@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"kwokctl/internal/cluster"
 )
-
-// clusterDir stays open for the life of this process, which is about to become etcdctl.
-var clusterDir *os.File
 
 // maxSocket is how long the path of a unix socket may be.
 const maxSocket = 107
@@ -46,12 +44,12 @@ func newEtcdctl(env *Env) *cobra.Command {
 	return tool(env, "etcdctl", "Run etcdctl on the cluster's etcd", func(c *cluster.Cluster) ([]string, error) {
 		path := c.EtcdSocket()
 		if len(path) > maxSocket {
-			dir, err := os.Open(c.Dir)
+			// Open for the life of this process, which is about to become etcdctl.
+			dir, err := syscall.Open(c.Dir, syscall.O_RDONLY, 0)
 			if err != nil {
 				return nil, fmt.Errorf("open cluster directory: %w", err)
 			}
-			clusterDir = dir
-			path = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), "etcd:0")
+			path = fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))
 		}
 		return []string{"--endpoints=unix://" + path}, nil
 	})

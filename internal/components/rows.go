@@ -97,6 +97,8 @@ func controllerManager() Component {
 				fmt.Sprintf("--node-monitor-grace-period=%ds", monitorGrace),
 				"--root-ca-file=pki/ca.crt", "--service-account-private-key-file=pki/sa.key",
 				"--use-service-account-credentials=true",
+				// It would write to every node again as the cluster grows, to tell kubelets how long to cache secrets.
+				"--controllers=*,-ttl-controller",
 			)
 		},
 		Probe: func(c Context) runtimes.Probe {

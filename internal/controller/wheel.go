@@ -14,8 +14,7 @@ const (
 type wheel struct {
 	t     *table
 	heads [levels][slots]uint32
-	count [levels]int // upper bound of what stands in a level; exact after a turn
-	now   int64       // tick up to which everything has fired
+	now   int64 // tick up to which everything has fired
 }
 
 func newWheel(t *table, now time.Time) *wheel {

@@ -130,7 +130,7 @@ func quote(x any) (string, error) {
 	if !ok {
 		text, err := json.Marshal(x)
 		if err != nil {
-			return "", fmt.Errorf("Quote: %w", err)
+			return "", fmt.Errorf("quote: %w", err)
 		}
 		s = string(text)
 	}

@@ -27,14 +27,14 @@ build: ## make bin/kwokctl and bin/kwok for this machine
 
 .PHONY: demo
 demo: build ## create a cluster, give it nodes and pods, look at them, delete it
-	@set -e; export KWOK_WORKDIR=$$(mktemp -d) KUBECONFIG=$$KWOK_WORKDIR/kubeconfig; \
+	@set -e; export KWOK_WORKDIR=$$(mktemp -d); export KUBECONFIG=$$KWOK_WORKDIR/kubeconfig; \
 	trap 'bin/kwokctl delete cluster --all; rm -rf "$$KWOK_WORKDIR"' EXIT; \
 	run() { echo; echo "$$ $$*"; "$$@"; }; \
 	PATH=$$PWD/bin:$$PATH; \
 	run kwokctl create cluster --name demo --wait 60s; \
-	run kwokctl scale node --replicas 10 --name demo; \
+	run kwokctl scale node --replicas 3 --name demo; \
 	run kwokctl --name demo kubectl create deployment web --image nginx --replicas 20; \
-	run kwokctl --name demo kubectl rollout status deployment web --timeout 60s; \
+	run kwokctl --name demo kubectl wait deployment web --for condition=Available --timeout 60s; \
 	run kwokctl --name demo kubectl get nodes,deployments; \
 	run kwokctl get components --name demo -o wide; echo
 

@@ -139,7 +139,7 @@ func (c Component) port(o *Options) int {
 // of the time; the program turns it on when it has settled, and at the limit, which keeps the heap dense, it runs anyway. The locale is the one
 // with the smallest table of translations: kubectl, which is linked in, reads it before main runs.
 func environment() []string {
-	return []string{"GOGC=off", "GOMEMLIMIT=300MiB", "LC_ALL=fr_FR.UTF-8"}
+	return []string{"GOGC=off", "GOMEMLIMIT=260MiB", "LC_ALL=fr_FR.UTF-8"}
 }
 
 // extraArgs sorts component=key=value by component.

@@ -69,9 +69,9 @@ type delayedLease struct {
 
 // Limits of what is in flight.
 const (
-	vitalLimit  = 8
+	vitalLimit  = 32
 	minLimit    = 4
-	startLimit  = 16
+	startLimit  = 32
 	maxLimit    = 64
 	retryLimit  = 4
 	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring

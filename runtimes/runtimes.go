@@ -63,6 +63,7 @@ type Status struct {
 	Restarts int           `json:"restarts"`           // since the cluster was started
 	ExitCode *int          `json:"exitCode,omitempty"` // of the latest exit; 128+n when signal n killed it
 	Reason   string        `json:"reason,omitempty"`   // why it exited or is not ready: "exit status 1", "killed by signal 9 (out of memory)", …
+	LastExit string        `json:"lastExit,omitempty"` // why it exited the last time, also when it runs again
 	Tail     []string      `json:"tail,omitempty"`     // the last log lines of its latest exit
 	Started  time.Time     `json:"started,omitzero"`
 	Took     time.Duration `json:"took,omitempty"` // from launch to ready, in nanoseconds

@@ -133,7 +133,11 @@ func newGetComponents(env *Env) *cobra.Command {
 			if s.PID != 0 {
 				pid = fmt.Sprint(s.PID)
 			}
-			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s", s.Name, s.State, pid, s.Restarts, s.Reason)
+			why := s.Reason
+			if why == "" && s.LastExit != "" {
+				why = "last time: " + s.LastExit
+			}
+			return fmt.Sprintf("%s\t%s\t%s\t%d\t%s", s.Name, s.State, pid, s.Restarts, why)
 		})
 	}
 	return cmd

@@ -34,6 +34,9 @@ func TestRestart(t *testing.T) {
 	}
 	w.eventually(30*time.Second, "the cluster is Ready", func() bool { return w.status("crash") == "Ready" })
 	for _, c := range w.components("crash") {
+		if c.LastExit != "killed by signal 9" {
+			t.Errorf("%s runs again, and has forgotten why it exited: %+v", c.Name, c)
+		}
 		if c.Restarts != 1 {
 			t.Errorf("%s was killed once; it was restarted %d times: %s", c.Name, c.Restarts, c.Reason)
 		}

@@ -192,6 +192,7 @@ type component struct {
 	Restarts int    `json:"restarts"`
 	ExitCode *int   `json:"exitCode"`
 	Reason   string `json:"reason"`
+	LastExit string `json:"lastExit"`
 }
 
 func (w *world) components(name string) map[string]component {

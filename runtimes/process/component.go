@@ -116,6 +116,7 @@ func (c *component) rest(e ending, pause time.Duration, loop bool) bool {
 			s.status.State = runtimes.CrashLoop
 		}
 		s.status.PID, s.status.ExitCode, s.status.Reason, s.status.Tail = 0, e.code, e.reason, e.tail
+		s.status.LastExit = e.reason
 		restarts = s.status.Restarts
 	})
 	c.file.mark("%s exited: %s; restart %d in %s", c.spec.Name, e.reason, restarts+1, pause)

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/cluster"
+	"kwokctl/runtimes"
+)
+
+// execute runs a command line in a home of its own.
+func execute(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	home := t.TempDir()
+	status = Main(args, Env{In: strings.NewReader(""), Out: &out, Err: &errs, Version: "v1.2.3",
+		Getenv: func(key string) string { return map[string]string{"HOME": home}[key] },
+		Applet: func(string, []string) int { return 0 }})
+	return status, out.String(), errs.String()
+}
+
+func TestStatus(t *testing.T) {
+	for _, tt := range []struct {
+		args   string
+		status int
+		says   string // on stdout or stderr
+	}{
+		{"", 0, "Start simulated Kubernetes clusters"},
+		{"--version", 0, "kwokctl version v1.2.3"},
+		{"get", 0, "List clusters"},
+		{"get clusters", 0, ""},
+		{"nonsense", 2, `unknown command "nonsense" for "kwokctl"; there are`},
+		{"get nonsense", 2, `unknown command "nonsense" for "kwokctl get"`},
+		{"get clusters --nonsense", 2, "unknown flag: --nonsense"},
+		{"get clusters -o nonsense", 2, `-o "nonsense": allowed are name, wide, json, yaml`},
+		{"get components", 1, `cluster "kwok": no such cluster`},
+		{"get components --name a/b", 1, `cluster name "a/b": allowed are`},
+		{"create cluster --wait nonsense", 2, "invalid argument"},
+		{"logs", 2, "accepts 1 arg(s), received 0"},
+		{"-v nonsense get clusters", 2, `-v "nonsense": allowed are DEBUG`},
+		{"delete cluster", 0, "There is no cluster kwok"},
+		{"kubectl get nodes", 1, `cluster "kwok": no such cluster`},
+	} {
+		status, out, errs := execute(t, strings.Fields(tt.args)...)
+		if status != tt.status || !strings.Contains(out+errs, tt.says) {
+			t.Errorf("kwokctl %s: status %d, want %d and %q\n%s%s", tt.args, status, tt.status, tt.says, out, errs)
+		}
+		if status != 0 && strings.Count(errs, "\n") != 1 {
+			t.Errorf("kwokctl %s: the error is not one line:\n%s", tt.args, errs)
+		}
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	late := &cluster.TimeoutError{What: "x", Time: time.Second}
+	for err, want := range map[error]int{
+		nil:                    0,
+		errors.New("x"):        1,
+		statusError(7):         7,
+		errInterrupted:         130,
+		fmt.Errorf("%w", late): 124,
+		errors.Join(errInterrupted, errors.New("undo")): 130,
+		&usageError{errors.New("x")}:                    2,
+	} {
+		if got := exitStatus(err); got != want {
+			t.Errorf("%v: status %d, want %d", err, got, want)
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	for states, want := range map[string]string{
+		"Ready Ready":     "Ready 2/2",
+		"Ready Starting":  "NotReady 1/2",
+		"Stopped Stopped": "Stopped 0/2",
+		"Ready CrashLoop": "CrashLoop 1/2",
+		"Ready Stopped":   "NotReady 1/2",
+	} {
+		var list []runtimes.Status
+		for _, s := range strings.Fields(states) {
+			list = append(list, runtimes.Status{State: runtimes.State(s)})
+		}
+		word, ready, total := summary(list)
+		if got := fmt.Sprintf("%s %d/%d", word, ready, total); got != want {
+			t.Errorf("%s: got %s, want %s", states, got, want)
+		}
+	}
+}
+
+// TestProgress shows what is printed where lines cannot be redrawn: one for each that is done.
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&Env{Err: &out, Getenv: func(string) string { return "" }}, "Creating")
+	for _, s := range []runtimes.Status{
+		{Name: "etcd", State: runtimes.Starting},
+		{Name: "etcd", State: runtimes.Ready, Took: 120 * time.Millisecond},
+		{Name: "etcd", State: runtimes.Ready, Took: 120 * time.Millisecond},
+		{Name: "kube-apiserver", State: runtimes.Exited, Reason: "exit status 1"},
+	} {
+		p.observe(s)
+	}
+	p.end()
+	if want := "Creating\n  etcd ready (0.12s)\n  kube-apiserver exit status 1\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestReplaceHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"":          "https://127.0.0.1:6443",
+		"::1":       "https://[::1]:6443",
+		"h":         "https://h:6443",
+		"h:1":       "https://h:1",
+		"127.0.0.1": "https://127.0.0.1:6443",
+	} {
+		if got, err := replaceHost("https://127.0.0.1:6443", host); err != nil || got != want {
+			t.Errorf("%q: got %s, %v; want %s", host, got, err, want)
+		}
+	}
+}
+
+// TestFlagsOverFiles holds the order of precedence: flag, then file, then default.
+func TestFlagsOverFiles(t *testing.T) {
+	const file = `
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokctlConfiguration
+options: {kubeApiserverPort: 1, kubeSchedulerPort: 2}
+`
+	env := &Env{In: strings.NewReader(file), configs: []string{"-"}, Err: &bytes.Buffer{}}
+	cmd := newCreate(env)
+	if err := cmd.ParseFlags([]string{"--kube-apiserver-port", "3"}); err != nil {
+		t.Fatal(err)
+	}
+	o, _, err := env.load(cmd, api.KwokctlOptions{KubeApiserverPort: 3, NodeLeaseDurationSeconds: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.KubeApiserverPort != 3 || o.KubeSchedulerPort != 2 || o.NodeLeaseDurationSeconds != 200 {
+		t.Errorf("options: %+v", o)
+	}
+}

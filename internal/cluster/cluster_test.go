@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kwokctl/internal/components"
+	"kwokctl/runtimes"
+)
+
+func TestCheckName(t *testing.T) {
+	for _, good := range []string{"a", "kwok", "A.b-c_9", strings.Repeat("x", maxName)} {
+		if err := CheckName(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", ".", "..", "a..b", "/", "a/b", `a\b`, "-a", ".a", "a b", "ä", "a\n", "a\x00", strings.Repeat("x", maxName+1)} {
+		if err := CheckName(bad); err == nil {
+			t.Errorf("%q is allowed", bad)
+		}
+	}
+}
+
+func testHome(t *testing.T) Home {
+	t.Helper()
+	h := Home{Dir: filepath.Join(t.TempDir(), "home"), Version: "0.0.0", Log: slog.New(slog.DiscardHandler)}
+	if err := h.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestPorts reserves clusters beside each other: no port twice, none that is busy.
+func TestPorts(t *testing.T) {
+	h := testHome(t)
+	taken := map[int]string{}
+	for _, name := range []string{"a", "b", "c"} {
+		c, err := h.reserve(t.Context(), Create{Name: name, Options: components.Options{NodeLeaseDurationSeconds: 40}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range c.specs {
+			for _, p := range s.Ports {
+				if taken[p.Number] != "" {
+					t.Errorf("port %d is given to %s and to %s", p.Number, taken[p.Number], name)
+				}
+				taken[p.Number] = name
+			}
+		}
+	}
+	if len(taken) != 12 {
+		t.Errorf("3 clusters have %d ports, want 12", len(taken))
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	busy, _ := strconv.Atoi(port)
+	_, err = h.reserve(t.Context(), Create{Name: "d", Options: components.Options{KubeApiserverPort: busy}})
+	if err == nil || !strings.Contains(err.Error(), "port "+port+" for kube-apiserver is busy") {
+		t.Errorf("busy port: %v", err)
+	}
+	if _, err := os.Lstat(h.dir("d")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a refused cluster has left a directory: %v", err)
+	}
+}
+
+// TestOpen finds what reserve wrote, and tells what is absent from what is damaged.
+func TestOpen(t *testing.T) {
+	h := testHome(t)
+	made, err := h.reserve(t.Context(), Create{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := h.Open("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server() != made.Server() || len(c.Specs()) != 5 {
+		t.Errorf("opened %s with %d components, made %s", c.Server(), len(c.Specs()), made.Server())
+	}
+	if _, err := h.Open("b"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("open of nothing: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(h.dir("a"), configFile), []byte("kind: Nonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Open("a"); !errors.Is(err, ErrDamaged) {
+		t.Errorf("open of garbage: %v", err)
+	}
+	if names, err := h.List(); err != nil || len(names) != 1 {
+		t.Errorf("list: %v, %v", names, err)
+	}
+}
+
+func TestLateness(t *testing.T) {
+	l := lateness{seen: map[string]runtimes.State{}}
+	l.note(runtimes.Status{Name: "etcd", State: runtimes.Ready})
+	l.note(runtimes.Status{Name: "kube-scheduler", State: runtimes.Starting})
+	err := l.explain(&TimeoutError{"wait for cluster x", time.Second})
+	if want := "wait for cluster x: not done within 1s: kube-scheduler is Starting"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if other := errors.New("other"); l.explain(other) != other {
+		t.Error("an error that is not about time was changed")
+	}
+}

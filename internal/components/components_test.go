@@ -1,0 +1,123 @@
+package components
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// options are those of a cluster whose ports are chosen.
+func options(change func(*Options)) *Options {
+	o := &Options{KubeApiserverPort: 6443, KubeControllerManagerPort: 10257, KubeSchedulerPort: 10259,
+		KwokControllerPort: 10247, NodeLeaseDurationSeconds: DefaultLeaseSeconds}
+	change(o)
+	return o
+}
+
+func addr(o *Options) func(component, port string) string {
+	return func(component, _ string) string {
+		if component == "etcd" {
+			return "unix://" + ClientSocket
+		}
+		for _, row := range Table() {
+			if row.Name == component {
+				return fmt.Sprintf("127.0.0.1:%d", *row.Port(o))
+			}
+		}
+		return ""
+	}
+}
+
+// TestMake holds whole plans against golden files.
+func TestMake(t *testing.T) {
+	for name, change := range map[string]func(*Options){
+		"default":      func(*Options) {},
+		"etcd-port":    func(o *Options) { o.EtcdPort = 2379; o.EtcdUnsafeNoFsync = true },
+		"no-scheduler": func(o *Options) { o.Disable = []string{"kube-scheduler"} },
+		"extra-args": func(o *Options) {
+			o.ExtraArgs = []string{"kube-apiserver=v=4", "etcd=heartbeat-interval=50", "kube-apiserver=authorization-mode=AlwaysAllow"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(change)
+			plan, err := Make(o, "127.0.0.1", addr(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := print(plan)
+			path := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("the plan differs from %s; if that is meant: go test ./internal/components -update\n%s", path, got)
+			}
+		})
+	}
+}
+
+func print(plan *Plan) string {
+	var b strings.Builder
+	for _, s := range plan.Specs {
+		fmt.Fprintf(&b, "%s needs %v, ports %v, ready %s, live %s, env %v\n", s.Name, s.Needs, s.Ports, s.Probe.Ready, s.Probe.Live, s.Env)
+		for _, arg := range s.Args {
+			fmt.Fprintf(&b, "  %s\n", arg)
+		}
+	}
+	for _, f := range plan.Files {
+		fmt.Fprintf(&b, "--- %s\n%s", f.Path, f.Data)
+	}
+	fmt.Fprintf(&b, "manifests: %d bytes\n", len(plan.Manifests))
+	return b.String()
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		o    Options
+		want string // names, or the error
+	}{
+		{Options{}, "etcd kube-apiserver kube-controller-manager kube-scheduler kwok-controller"},
+		{Options{Disable: []string{"kube-scheduler"}}, "etcd kube-apiserver kube-controller-manager kwok-controller"},
+		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
+		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
+		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok-controller`},
+	} {
+		names, err := Names(&tt.o)
+		got := strings.Join(names, " ")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%+v: got %q, want %q", tt.o, got, tt.want)
+		}
+	}
+}
+
+func TestExtraArgs(t *testing.T) {
+	for arg, want := range map[string]string{
+		"kube-apiserver":        `extra-args: "kube-apiserver" is not component=key=value`,
+		"kube-apiserver=v":      `extra-args: "kube-apiserver=v" is not component=key=value`,
+		"kube-apiserver==4":     `extra-args: "kube-apiserver==4" is not component=key=value`,
+		"kubelet=v=4":           `extra-args: no component "kubelet" in this cluster`,
+		"kube-apiserver=--v=4":  "",
+		"kube-apiserver=a=b=c,": "",
+	} {
+		o := options(func(o *Options) { o.ExtraArgs = []string{arg} })
+		_, err := Make(o, "127.0.0.1", addr(o))
+		if (err == nil) != (want == "") || (err != nil && !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", arg, err, want)
+		}
+	}
+}

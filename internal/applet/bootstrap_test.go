@@ -184,7 +184,7 @@ func (s *server) start(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	s.client = client
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		if _, err := client.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err == nil {

@@ -7,8 +7,10 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"kwokctl/internal/components"
+	"kwokctl/internal/kube"
 	"kwokctl/runtimes"
 )
 
@@ -127,8 +129,15 @@ func (c *Cluster) checkPorts(ctx context.Context) error {
 	if _, err := c.rt.Stop(ctx, c.specs, true); err != nil {
 		return err
 	}
-	return c.checkStopped(list)
+	for until := time.Now().Add(releaseTime); ; {
+		if err = c.checkStopped(list); err == nil || time.Now().After(until) || kube.Pause(ctx, 20*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
+
+// releaseTime is how long the system may take to give back the ports of a process that has ended.
+const releaseTime = 3 * time.Second
 
 func (c *Cluster) checkStopped(list []runtimes.Status) error {
 	for i, s := range c.specs {

@@ -118,7 +118,7 @@ func TestInterruptedStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.create("again")
-	before := w.objects("again")
+	before := w.settled("again")
 	w.ok("stop", "cluster", "--name", "again")
 	took := w.timed("start", "cluster", "--name", "again", "--wait", "60s")
 	w.ok("stop", "cluster", "--name", "again")

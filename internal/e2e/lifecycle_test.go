@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 	}
 	w.kubectl("life", "delete", "pod", "kept", "--timeout=30s") // its finalizer goes with it
 
-	before, config := w.objects("life"), read(filepath.Join(w.cluster("life"), "kwok.yaml"))
+	before, config := w.settled("life"), read(filepath.Join(w.cluster("life"), "kwok.yaml"))
 	certificate := read(filepath.Join(w.cluster("life"), "pki", "admin.crt"))
 	r := w.run("stop", "cluster", "--name", "life")
 	if r.code != 0 || strings.Contains(r.stderr, "killed") {
@@ -94,6 +94,17 @@ func TestLife(t *testing.T) {
 		t.Errorf("kubeconfig after delete:\n%s", got)
 	}
 	w.ok("delete", "cluster", "--name", "life") // once more is no error
+}
+
+// settled is like objects, once they do not change any more: the controller-manager goes on after a cluster is ready.
+func (w *world) settled(name string) string {
+	w.t.Helper()
+	last, now := "", w.objects(name)
+	w.eventually(30*time.Second, "the objects of "+name+" settle", func() bool {
+		last, now = now, w.objects(name)
+		return last == now && strings.Contains(now, "ServiceAccount kube-node-lease/default ")
+	})
+	return now
 }
 
 // objects lists what a user cares to find again, by kind, name and uid.

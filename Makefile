@@ -28,7 +28,7 @@ build: ## make bin/kwokctl and bin/kwok for this machine
 .PHONY: demo
 demo: build ## create a cluster, give it nodes and pods, look at them, delete it
 	@set -e; export KWOK_WORKDIR=$$(mktemp -d); export KUBECONFIG=$$KWOK_WORKDIR/kubeconfig; \
-	trap 'bin/kwokctl delete cluster --all; rm -rf "$$KWOK_WORKDIR"' EXIT; \
+	trap 'bin/kwokctl delete cluster --all; rm -rf "$$KWOK_WORKDIR"' EXIT; trap 'exit 130' HUP INT TERM; \
 	run() { echo; echo "$$ $$*"; "$$@"; }; \
 	PATH=$$PWD/bin:$$PATH; \
 	run kwokctl create cluster --name demo --wait 60s; \

@@ -137,7 +137,7 @@ func (c *Cluster) checkPorts(ctx context.Context) error {
 }
 
 // releaseTime is how long the system may take to give back the ports of a process that has ended.
-const releaseTime = 3 * time.Second
+const releaseTime = time.Second
 
 func (c *Cluster) checkStopped(list []runtimes.Status) error {
 	for i, s := range c.specs {

@@ -196,15 +196,3 @@ func failure(resp *http.Response, body []byte) error {
 	}
 	return &apierrors.StatusError{ErrStatus: s}
 }
-
-// Ready is nil when the API server can serve. It asks once.
-func Ready(ctx context.Context, cfg *rest.Config) error {
-	c, err := New(cfg)
-	if err != nil {
-		return err
-	}
-	if _, err := c.once(ctx, Request{Method: http.MethodGet, Path: "/readyz", Accept: "*/*"}); err != nil {
-		return fmt.Errorf("check %s: %w", cfg.Host, err)
-	}
-	return nil
-}

@@ -174,25 +174,6 @@ func TestDoTriesAgain(t *testing.T) {
 	}
 }
 
-func TestReady(t *testing.T) {
-	t.Parallel()
-	var code atomic.Int32
-	f := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-		w.WriteHeader(int(code.Load()))
-		_, _ = io.WriteString(w, "[+]ping ok\n[-]etcd failed\n")
-		return true
-	})
-	code.Store(200)
-	if err := Ready(t.Context(), &rest.Config{Host: f.URL}); err != nil {
-		t.Error(err)
-	}
-	code.Store(500)
-	err := Ready(t.Context(), &rest.Config{Host: f.URL})
-	if err == nil || !strings.Contains(err.Error(), "etcd failed") || strings.Contains(err.Error(), "\n") {
-		t.Error(err)
-	}
-}
-
 func TestConnect(t *testing.T) {
 	// Not parallel: it must not see the environment of a pod.
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")

@@ -92,6 +92,7 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
 		return chain(openAPI.front(h), c)
 	}
+	rememberCertificates(&config.Aggregator.GenericConfig.Authentication)
 	completed, err := config.Complete()
 	if err != nil {
 		return err

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	settleTime = 4 * time.Second // after its start a component counts as settled
-	paceTime   = 2 * time.Second // between looks at how busy it is
+	settleTime = 4 * time.Second        // after its start a component counts as settled
+	paceTime   = 500 * time.Millisecond // between looks at how busy it is
+	calmLooks  = 6                      // after as many of them without work it counts as idle again
 
 	// The collector's settings, in per cent of the live heap. Clusters idle more than they work, and memory is what
 	// limits how many fit on a laptop; at work, processor time is what everybody waits for.
@@ -37,18 +38,24 @@ func settle() {
 }
 
 // pace chooses between the two settings of the collector for ever, by the share of a processor that the process
-// takes.
+// takes. Work is noticed at once, its end only when it has lasted.
 func pace() {
 	const busy = 0.3
-	before, working := processorTime(), false
+	before, working, calm := processorTime(), false, 0
 	for range time.Tick(paceTime) {
-		now, was := processorTime(), working
-		working = (now - before).Seconds() > busy*paceTime.Seconds()
+		now := processorTime()
+		if (now - before).Seconds() > busy*paceTime.Seconds() {
+			calm = 0
+		} else {
+			calm++
+		}
 		before = now
 		switch {
-		case working && !was:
+		case calm == 0 && !working:
+			working = true
 			debug.SetGCPercent(busyGC)
-		case was && !working:
+		case calm == calmLooks && working:
+			working = false
 			debug.SetGCPercent(idleGC)
 			runtime.GC()
 		}

@@ -139,11 +139,8 @@ func (d document) load(name string) (Object, error) {
 		return nil, fmt.Errorf("%s:%d: kind: missing", name, d.line)
 	}
 	for _, k := range Kinds {
-		if k.Name == head.Kind && ours(head.APIVersion) && k.New != nil {
-			return d.decode(name, text, k.New())
-		}
-		if k.Name == head.Kind {
-			return d.raw(name, text)
+		if k.Name == head.Kind && ours(head.APIVersion) {
+			return d.decode(name, text, k)
 		}
 	}
 	if ours(head.APIVersion) && head.APIVersion != "" {
@@ -173,7 +170,8 @@ var (
 	yamlLine     = regexp.MustCompile(`line (\d+): `)
 )
 
-func (d document) decode(name string, text []byte, o Object) (Object, error) {
+func (d document) decode(name string, text []byte, k Kind) (Object, error) {
+	o := k.New()
 	strict, err := sjson.UnmarshalStrict(text, o)
 	if err != nil {
 		if m := wrongType.FindStringSubmatch(err.Error()); m != nil {
@@ -186,6 +184,9 @@ func (d document) decode(name string, text []byte, o Object) (Object, error) {
 			return nil, fmt.Errorf("%s:%d: %s: no such field", name, d.lineOf(m[1]), m[1])
 		}
 		return nil, fmt.Errorf("%s:%d: %w", name, d.line, strict[0])
+	}
+	if err := unselected(o, k); err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", name, d.lineOf("spec.selector"), err)
 	}
 	switch o := o.(type) {
 	case *Stage:

@@ -35,7 +35,7 @@ type Object interface {
 	Meta() *ObjectMeta
 }
 
-// Raw is a document of a kind that is none of ours, or one of ours that has no struct yet: kept as it is.
+// Raw is a document of a kind that is none of ours: kept as it is.
 type Raw struct {
 	TypeMeta `json:",inline"`
 	Metadata ObjectMeta `json:"metadata,omitzero"`
@@ -74,7 +74,7 @@ type Kind struct {
 	Version    string // group/version
 	Plural     string
 	Namespaced bool
-	New        func() Object // with defaults set; nil: kept as Raw
+	New        func() Object // with defaults set
 }
 
 // Kinds is what exists, in one place. Do not modify.
@@ -86,15 +86,15 @@ var Kinds = []Kind{
 	{Name: "KwokctlResource", Version: ConfigVersion, Plural: "kwokctlresources",
 		New: func() Object { return &KwokctlResource{} }},
 	{Name: "Stage", Version: Version, Plural: "stages", New: func() Object { return &Stage{} }},
-	{Name: "Metric", Version: Version, Plural: "metrics"},
-	{Name: "Exec", Version: Version, Plural: "execs", Namespaced: true},
-	{Name: "ClusterExec", Version: Version, Plural: "clusterexecs"},
-	{Name: "Logs", Version: Version, Plural: "logs", Namespaced: true},
-	{Name: "ClusterLogs", Version: Version, Plural: "clusterlogs"},
-	{Name: "Attach", Version: Version, Plural: "attaches", Namespaced: true},
-	{Name: "ClusterAttach", Version: Version, Plural: "clusterattaches"},
-	{Name: "PortForward", Version: Version, Plural: "portforwards", Namespaced: true},
-	{Name: "ClusterPortForward", Version: Version, Plural: "clusterportforwards"},
-	{Name: "ResourceUsage", Version: Version, Plural: "resourceusages", Namespaced: true},
-	{Name: "ClusterResourceUsage", Version: Version, Plural: "clusterresourceusages"},
+	{Name: "Metric", Version: Version, Plural: "metrics", New: func() Object { return &Metric{} }},
+	{Name: "Exec", Version: Version, Plural: "execs", Namespaced: true, New: func() Object { return &Exec{} }},
+	{Name: "ClusterExec", Version: Version, Plural: "clusterexecs", New: func() Object { return &Exec{} }},
+	{Name: "Logs", Version: Version, Plural: "logs", Namespaced: true, New: func() Object { return &Logs{} }},
+	{Name: "ClusterLogs", Version: Version, Plural: "clusterlogs", New: func() Object { return &Logs{} }},
+	{Name: "Attach", Version: Version, Plural: "attaches", Namespaced: true, New: func() Object { return &Attach{} }},
+	{Name: "ClusterAttach", Version: Version, Plural: "clusterattaches", New: func() Object { return &Attach{} }},
+	{Name: "PortForward", Version: Version, Plural: "portforwards", Namespaced: true, New: func() Object { return &PortForward{} }},
+	{Name: "ClusterPortForward", Version: Version, Plural: "clusterportforwards", New: func() Object { return &PortForward{} }},
+	{Name: "ResourceUsage", Version: Version, Plural: "resourceusages", Namespaced: true, New: func() Object { return &ResourceUsage{} }},
+	{Name: "ClusterResourceUsage", Version: Version, Plural: "clusterresourceusages", New: func() Object { return &ResourceUsage{} }},
 }

@@ -3,10 +3,10 @@ package api
 // Stage is one step of a kind's state machine.
 type Stage struct {
 	TypeMeta `json:",inline"`
-	Metadata ObjectMeta  `json:"metadata,omitzero"`
-	Spec     StageSpec   `json:"spec,omitzero"`
-	Status   StageStatus `json:"status,omitzero"`
-	File     string      `json:"-"` // where it was read, for messages
+	Metadata ObjectMeta `json:"metadata,omitzero"`
+	Spec     StageSpec  `json:"spec"`
+	Status   Status     `json:"status,omitzero"`
+	File     string     `json:"-"` // where it was read, for messages
 }
 
 // Meta returns the metadata.
@@ -134,8 +134,8 @@ type Next struct {
 	StatusPatchAs     *Impersonation `json:"statusPatchAs,omitempty"`
 }
 
-// StageStatus says whether a stage is in use.
-type StageStatus struct {
+// Status is what was observed about an object of ours in a cluster.
+type Status struct {
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 

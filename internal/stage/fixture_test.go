@@ -98,7 +98,11 @@ func fixture(t *testing.T, in string) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stages = append(stages, api.Of[*api.Stage](objs)...)
+		for _, s := range api.Of[*api.Stage](objs) {
+			if s.Spec.ResourceRef == (api.ResourceRef{APIGroup: o.Meta().APIVersion, Kind: o.Meta().Kind}) {
+				stages = append(stages, s)
+			}
+		}
 	}
 	l, errs := Compile(stages, stubs())
 	if len(errs) > 0 {

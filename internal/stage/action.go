@@ -44,6 +44,8 @@ type Action struct {
 	// Put, for a status patch of a pod, is the whole object with the patch applied, without spec and managedFields.
 	// Writing it is cheaper than patching.
 	Put *corev1.Pod
+	// Finalizers, for a JSON patch of finalizers, are those it was made for: it removes by position.
+	Finalizers []string
 }
 
 // JSON returns the data as JSON.
@@ -108,7 +110,7 @@ func (st *step) actions(o Object, first, deleted bool) (acts []Action, err error
 	}
 	if st.spec.Finalizers != nil {
 		if ops := finalizerOps(o.Meta().Finalizers, st.spec.Finalizers); len(ops) > 0 {
-			acts = append(acts, Action{Kind: Patch, Type: JSONPatch, Data: ops})
+			acts = append(acts, Action{Kind: Patch, Type: JSONPatch, Data: ops, Finalizers: o.Meta().Finalizers})
 		}
 	}
 	if st.spec.Delete {
@@ -144,8 +146,15 @@ func (st *step) patchAction(o Object, first bool) (*Action, error) {
 		a.As = p.Impersonation.Username
 	}
 	if a.Type == JSONPatch {
-		a.Data, err = jsonOps(data, p.Root)
-		return a, err
+		ops, err := jsonOps(data, p.Root)
+		if err != nil {
+			return nil, err
+		}
+		a.Data = ops
+		if same, err := opsSame(o, ops); err != nil || same {
+			return nil, err
+		}
+		return a, nil
 	}
 	if p.Root != "" {
 		a.Data = map[string]any{p.Root: data}
@@ -174,7 +183,8 @@ func (a *Action) apply(o Object, first bool) (same bool, err error) {
 	case *corev1.Node:
 		return a.applyNode(old, patch)
 	}
-	return false, nil
+	// What lists merge by is known to the server alone. A patch that repeats what is there is clear without.
+	return mergeSame(o.Tree(), patch), nil
 }
 
 func (a *Action) applyPod(old *corev1.Pod, patch map[string]any, first bool) (bool, error) {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
 	"kwokctl/internal/api"
 )
@@ -90,9 +93,13 @@ func values(f []api.Finalizer) (v []string) {
 	return v
 }
 
-// mergeSame reports whether a JSON merge patch leaves the object as it is.
+// mergeSame reports whether a merge patch surely leaves the object as it is. It holds for strategic ones too: what
+// repeats the object changes nothing, whatever its lists merge by.
 func mergeSame(obj, patch map[string]any) bool {
 	for k, p := range patch {
+		if strings.HasPrefix(k, "$") {
+			return false
+		}
 		old, ok := obj[k]
 		switch p := p.(type) {
 		case nil:
@@ -117,4 +124,28 @@ func sameJSON(a, b any) bool {
 	x, err := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// opsSame reports whether a JSON patch leaves the object as it is. One that cannot be applied is an error.
+func opsSame(o Object, ops []any) (bool, error) {
+	if _, ok := o.(blind); ok {
+		return false, nil
+	}
+	text, err := json.Marshal(ops)
+	if err != nil {
+		return false, fmt.Errorf("template: %w", err)
+	}
+	patch, err := jsonpatch.DecodePatch(text)
+	if err != nil {
+		return false, fmt.Errorf("template: %w", err)
+	}
+	before, err := json.Marshal(o.Tree())
+	if err != nil {
+		return false, err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return false, fmt.Errorf("template: %w", err)
+	}
+	return jsonpatch.Equal(before, after), nil
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -17,13 +18,17 @@ type Lifecycle struct {
 	stages []*compiled
 	now    string // what the templates' Now returns in this rendering
 	env    *expr.CELEnv
-	seed   maphash.Seed
 	hash   maphash.Hash
 	found  []candidate
 }
 
+// keySeed makes keys of different lifecycles comparable: a stage that did not change keeps its objects waiting.
+var keySeed = maphash.MakeSeed()
+
 type compiled struct {
 	name             string
+	id               uint64 // of its name and its whole text
+	aside            bool   // taken out after it was compiled
 	spec             *api.StageSpec
 	match            *matcher
 	weight           *source
@@ -68,8 +73,8 @@ func (e *StageError) Unwrap() error { return e.Err }
 // Compile compiles the stages of one kind. A stage that does not compile is left out and reported; the others go
 // on. f are the functions of templates; Now is added unless f has it.
 func Compile(stages []*api.Stage, f expr.Funcs) (*Lifecycle, []error) {
-	l := &Lifecycle{seed: maphash.MakeSeed()}
-	l.hash.SetSeed(l.seed)
+	l := &Lifecycle{}
+	l.hash.SetSeed(keySeed)
 	if _, ok := f["Now"]; !ok {
 		f = f.With(expr.Funcs{"Now": func() string { return l.now }})
 	}
@@ -105,7 +110,11 @@ func (l *Lifecycle) cel() (*expr.CELEnv, error) {
 
 func (l *Lifecycle) compile(s *api.Stage, f expr.Funcs) (*compiled, error) {
 	c := &compiled{name: s.Metadata.Name, spec: &s.Spec, immediate: s.Spec.ImmediateNextStage != nil && *s.Spec.ImmediateNextStage}
-	var err error
+	text, err := json.Marshal(s.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	c.id = maphash.Bytes(keySeed, append([]byte(c.name+"\n"), text...))
 	if c.match, err = newMatcher(s.Spec.Selector, l.cel); err != nil {
 		return nil, err
 	}
@@ -143,7 +152,7 @@ func (l *Lifecycle) Next(o Object, now time.Time, r *rand.Rand) (*Move, error) {
 	l.hash.Reset()
 	for _, c := range l.found {
 		var b [17]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(c.stage))
+		binary.LittleEndian.PutUint64(b[:], l.stages[c.stage].id)
 		binary.LittleEndian.PutUint64(b[8:], uint64(c.weight))
 		if c.set {
 			b[16] = 1
@@ -174,11 +183,38 @@ func (l *Lifecycle) Move(index int) *Move {
 	return &Move{Stage: s.name, Index: index, Immediate: s.immediate, life: l}
 }
 
+// Find returns the index of the stage that is, word for word, the one at an index of another lifecycle.
+func (l *Lifecycle) Find(old *Lifecycle, index int) (int, bool) {
+	if old == nil || index >= len(old.stages) {
+		return 0, false
+	}
+	for i, s := range l.stages {
+		if s.id == old.stages[index].id {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// SetAside takes a stage out for good, and reports whether it was in.
+func (l *Lifecycle) SetAside(name string) bool {
+	found := false
+	for _, s := range l.stages {
+		if s.name == name && !s.aside {
+			s.aside, found = true, true
+		}
+	}
+	return found
+}
+
 // candidates collects the stages that match o in l.found.
 func (l *Lifecycle) candidates(o Object) error {
 	l.found = l.found[:0]
 	var errs error
 	for i, s := range l.stages {
+		if s.aside {
+			continue
+		}
 		ok, err := s.match.matches(o)
 		if err == nil && ok {
 			c := candidate{stage: i}

@@ -20,6 +20,7 @@ type lane uint8
 const (
 	vital  lane = iota // leases and heartbeats
 	normal             // pods and nodes
+	custom             // all other kinds
 	rest2              // retries
 	lanes
 )
@@ -45,6 +46,16 @@ type reply struct {
 
 func (r reply) ok() bool { return r.err == nil && r.code < 300 }
 
+// gone reports whether the object that a request was about is not there. A 404 that names no object is about a path
+// that nobody serves.
+func (r reply) gone() bool {
+	if r.err != nil || r.code != http.StatusNotFound {
+		return false
+	}
+	s := statusOf(r.body)
+	return s == nil || s.Details != nil && s.Details.Name != ""
+}
+
 // fault says what went wrong, in one line.
 func (r reply) fault() error {
 	if r.err != nil {
@@ -60,7 +71,7 @@ func (r reply) fault() error {
 type Doer interface {
 	Do(ctx context.Context, r *request) reply
 	// Open starts a watch; its body is a stream of frames. The error carries a reply's code if the server refused.
-	Open(ctx context.Context, path string) (io.ReadCloser, reply)
+	Open(ctx context.Context, path, accept string) (io.ReadCloser, reply)
 }
 
 // client talks to an API server over three connections: one for watches, one for what keeps nodes alive, one for
@@ -84,7 +95,7 @@ func newClient(cfg *rest.Config) (*client, error) {
 		return nil, err
 	}
 	for l := range c.write {
-		if lane(l) == rest2 {
+		if lane(l) > normal {
 			c.write[l] = c.write[normal]
 			continue
 		}
@@ -130,8 +141,8 @@ func (c *client) Do(ctx context.Context, r *request) reply {
 }
 
 // Open starts a watch.
-func (c *client) Open(ctx context.Context, path string) (io.ReadCloser, reply) {
-	req, err := c.request(ctx, &request{method: http.MethodGet, path: path, accept: protobufWatch})
+func (c *client) Open(ctx context.Context, path, accept string) (io.ReadCloser, reply) {
+	req, err := c.request(ctx, &request{method: http.MethodGet, path: path, accept: accept})
 	if err != nil {
 		return nil, reply{err: err}
 	}

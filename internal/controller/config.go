@@ -27,8 +27,8 @@ import (
 type config struct {
 	opts    api.KwokOptions
 	sel     selection
-	stages  [kinds][]*api.Stage
-	other   []*api.Stage // of other kinds
+	stages  []*api.Stage
+	builtIn []*api.Stage // of kinds that have no other
 	id      string
 	seed    uint64
 	version string
@@ -196,6 +196,9 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if cfg.sel, err = newSelection(&cfg.opts); err != nil {
 		return config{}, usageError{err}
 	}
+	if err := checkCRDs(cfg.opts.EnableCRDs); err != nil {
+		return cfg, usageError{err}
+	}
 	return cfg, cfg.sort(api.Of[*api.Stage](objs))
 }
 
@@ -258,33 +261,23 @@ func loadFile(name string) ([]api.Object, error) {
 	return objs, nil
 }
 
-// sort gives the stages to their kinds; a kind without any gets the built-in ones.
+// sort takes the stages and adds the built-in ones.
 func (c *config) sort(stages []*api.Stage) error {
-	for _, s := range stages {
-		switch ref := s.Spec.ResourceRef; {
-		case ref.APIGroup == "v1" && ref.Kind == "Pod":
-			c.stages[pods] = append(c.stages[pods], s)
-		case ref.APIGroup == "v1" && ref.Kind == "Node":
-			c.stages[nodes] = append(c.stages[nodes], s)
-		default:
-			c.other = append(c.other, s)
-		}
+	if len(stages) > 0 && slices.Contains(c.opts.EnableCRDs, "Stage") {
+		return fmt.Errorf("%s: stage %s: Stages are read from the cluster (--enable-crds), so that no file may have any",
+			stages[0].File, stages[0].Metadata.Name)
 	}
+	c.stages = stages
 	heartbeat := "node/heartbeat"
 	if c.opts.NodeLeaseDurationSeconds > 0 {
 		heartbeat = "node/heartbeat-with-lease"
 	}
-	for k, sets := range [kinds][]string{nodes: {"node/fast", heartbeat}, pods: {"pod/fast"}} {
-		if len(c.stages[k]) > 0 {
-			continue
+	for _, set := range []string{"node/fast", heartbeat, "pod/fast"} {
+		built, err := builtIn(set)
+		if err != nil {
+			return err
 		}
-		for _, set := range sets {
-			built, err := builtIn(set)
-			if err != nil {
-				return err
-			}
-			c.stages[k] = append(c.stages[k], built...)
-		}
+		c.builtIn = append(c.builtIn, built...)
 	}
 	return nil
 }
@@ -303,6 +296,22 @@ func builtIn(set string) ([]*api.Stage, error) {
 		all = append(all, api.Of[*api.Stage](objs)...)
 	}
 	return all, nil
+}
+
+// checkCRDs refuses kinds that cannot be read from the cluster.
+func checkCRDs(names []string) error {
+	var known []string
+	for _, k := range api.Kinds {
+		if k.Version == api.Version {
+			known = append(known, k.Name)
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return fmt.Errorf("--enable-crds: %q is none of %s", n, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // newSelection checks that exactly one way to select nodes is chosen.

@@ -26,6 +26,7 @@ type lease struct {
 
 // leaseTry is one attempt to create, take over or renew the lease of a node.
 type leaseTry struct {
+	path      string // of the collection
 	node, uid string
 	have      lease
 	id        string // ours
@@ -78,19 +79,19 @@ func (t *leaseTry) write(ctx context.Context, do Doer, have lease) (reply, lease
 	if have.version != "" && have.holder != t.id {
 		next.transitions++
 	}
-	body, err := next.encode(t.node, t.uid)
+	body, err := t.encode(&next)
 	if err != nil {
 		return reply{err: err}, have
 	}
-	r := &request{lane: vital, method: http.MethodPost, path: leasePath, ctype: protobuf, accept: metaOnly, body: body}
+	r := &request{lane: vital, method: http.MethodPost, path: t.path, ctype: protobuf, accept: metaOnly, body: body}
 	if have.version != "" {
-		r.method, r.path = http.MethodPut, leasePath+"/"+t.node
+		r.method, r.path = http.MethodPut, t.path+"/"+t.node
 	}
 	return do.Do(ctx, r), next
 }
 
 func (t *leaseTry) get(ctx context.Context, do Doer) (lease, reply) {
-	rep := do.Do(ctx, &request{lane: vital, method: http.MethodGet, path: leasePath + "/" + t.node})
+	rep := do.Do(ctx, &request{lane: vital, method: http.MethodGet, path: t.path + "/" + t.node})
 	if !rep.ok() {
 		return lease{}, rep
 	}
@@ -123,16 +124,16 @@ func leaseOf(l *coordinationv1.Lease) lease {
 }
 
 // encode makes the whole object. The empty managedFields entry stops the server tracking fields of the lease.
-func (l *lease) encode(node, nodeUID string) ([]byte, error) {
+func (t *leaseTry) encode(l *lease) ([]byte, error) {
 	seconds := int32(l.duration / time.Second)
 	renewed := metav1.NewMicroTime(l.renewed)
 	obj := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: "kube-node-lease", ResourceVersion: l.version, UID: types.UID(l.uid),
+		ObjectMeta: metav1.ObjectMeta{Name: t.node, ResourceVersion: l.version, UID: types.UID(l.uid),
 			ManagedFields: []metav1.ManagedFieldsEntry{{}}},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed},
 	}
-	if nodeUID != "" {
-		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(nodeUID)}}
+	if t.uid != "" {
+		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: t.node, UID: types.UID(t.uid)}}
 	}
 	if l.transitions > 0 {
 		obj.Spec.LeaseTransitions = &l.transitions
@@ -144,11 +145,11 @@ func (l *lease) encode(node, nodeUID string) ([]byte, error) {
 func (t *leaseTry) release(ctx context.Context, do Doer) error {
 	next := t.have
 	next.holder = ""
-	body, err := next.encode(t.node, t.uid)
+	body, err := t.encode(&next)
 	if err != nil {
 		return err
 	}
-	rep := do.Do(ctx, &request{lane: vital, method: http.MethodPut, path: leasePath + "/" + t.node, ctype: protobuf, accept: metaOnly, body: body})
+	rep := do.Do(ctx, &request{lane: vital, method: http.MethodPut, path: t.path + "/" + t.node, ctype: protobuf, accept: metaOnly, body: body})
 	if !rep.ok() && rep.code != http.StatusConflict && rep.code != http.StatusNotFound {
 		return rep.fault()
 	}

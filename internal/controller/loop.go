@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,26 +13,34 @@ import (
 	"kwokctl/internal/stage"
 )
 
-// loop owns all state of the players of nodes and pods. One goroutine runs it, so there are no locks; readers
-// hand it batches and senders hand it results.
+// loop owns all state of the players. One goroutine runs it, so there are no locks; readers hand it batches and
+// senders hand it results.
 type loop struct {
 	ctx   context.Context
 	log   *slog.Logger
 	opts  api.KwokOptions
 	sel   selection
 	do    Doer
+	find  finder
 	stats *stats
 	clock func() time.Time
-	rnd   *rand.Rand
+	dice  dice
 	now   time.Time // of this turn
 
-	life [kinds]*stage.Lifecycle
+	kinds   []*player
+	cat     catalog
+	funcs   expr.Funcs // of templates
+	report  *reporter
+	readers sync.WaitGroup // of kinds other than nodes and pods
+	playing bool           // readers may be started
+
 	t    *table
 	w    *wheel
 	addr *addresses
 	subj subject // what the functions of templates see
 
 	nodes  map[string]*node
+	others *node // stands for all objects that are on no node; nil: there are no stages for any
 	parked map[string]uint32 // lists of entries that wait for a node, by its name
 
 	id            string
@@ -54,10 +62,11 @@ type loop struct {
 	batches chan batch
 	results chan *result
 	ping    chan chan struct{}
-	synced  [kinds]bool
-	ready   atomic.Bool // first epochs are complete
+	staged  chan struct{} // closed when it is known which stages there are
+	ready   atomic.Bool   // first epochs are complete
 
 	measured      time.Time
+	late          time.Duration // the most in this measuring period
 	halved, grown time.Time // when the normal lane was last changed
 }
 
@@ -73,33 +82,31 @@ const (
 	minLimit    = 4
 	startLimit  = 32
 	maxLimit    = 64
+	customLimit = 16
 	retryLimit  = 4
 	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring
 )
 
-func newLoop(ctx context.Context, cfg config, do Doer, st *stats, log *slog.Logger, clock func() time.Time) *loop {
-	l := &loop{ctx: ctx, log: log, opts: cfg.opts, sel: cfg.sel, do: do, stats: st, clock: clock, now: clock(),
-		rnd: rand.New(rand.NewPCG(cfg.seed, cfg.seed^0x5851f42d4c957f2d)), t: newTable(), addr: newAddresses(),
+func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, log *slog.Logger, clock func() time.Time) *loop {
+	l := &loop{ctx: ctx, log: log, opts: cfg.opts, sel: cfg.sel, do: do, find: find, stats: st, clock: clock, now: clock(),
+		dice: newDice(cfg.seed), kinds: ownPlayers(), t: newTable(), addr: newAddresses(),
 		nodes: map[string]*node{}, parked: map[string]uint32{}, id: cfg.id,
 		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
 		rest:          map[uint32][]stage.Action{}, bad: map[string]int{},
-		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{})}
+		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
+		staged: make(chan struct{}), report: newReporter(do, st, log)}
 	l.w = newWheel(l.t, l.now)
-	l.limit = [lanes]int{vitalLimit, startLimit, retryLimit}
+	l.limit = [lanes]int{vitalLimit, startLimit, customLimit, retryLimit}
 	for i := range l.queue {
 		l.queue[i] = l.t.list()
 	}
 	if l.leaseDuration > 0 {
 		l.ring = newRing(l.leaseDuration, l.now)
 	}
-	base := expr.Base(cfg.version, l.now).With(expr.Funcs(l.funcs()))
-	for k, list := range cfg.stages {
-		life, errs := stage.Compile(list, base)
-		for _, err := range errs {
-			l.log.Error("stage is set aside", "err", err)
-			l.stats.rejected.Inc()
-		}
-		l.life[k] = life
+	l.funcs = expr.Base(cfg.version, l.now).With(expr.Funcs(l.templateFuncs()))
+	l.cat = newCatalog(cfg)
+	if !l.cat.fromCluster {
+		l.restage()
 	}
 	return l
 }
@@ -139,16 +146,26 @@ func (l *loop) turn() {
 		l.ring.advance(l.now, l.tryLease)
 		l.dueLeases()
 	}
+	if !l.cat.changed.IsZero() && !l.now.Before(l.cat.due()) {
+		l.restage()
+	}
 	l.dispatch()
 	l.stats.observe(l)
 }
 
+// next asks the lifecycle of a kind.
+func (l *loop) next(k kind, i uint32, o stage.Object) *stage.Move {
+	m := o.Meta()
+	mv, err := l.kinds[k].life.Next(o, l.now, l.dice.roll(m.Kind, m.Namespace, m.Name, l.t.e[i].turn))
+	if err != nil {
+		l.blame(k, err, o)
+	}
+	return mv
+}
+
 // choose finds the next move of an object and arranges for it.
 func (l *loop) choose(k kind, i uint32, u [16]byte, o stage.Object) {
-	mv, err := l.life[k].Next(o, l.now, l.rnd)
-	if err != nil {
-		l.blame(err, o)
-	}
+	mv := l.next(k, i, o)
 	if mv == nil {
 		l.settle(i, o)
 		return
@@ -195,13 +212,14 @@ func (l *loop) arrange(i uint32, o stage.Object, after time.Duration) {
 		l.wait(i, after)
 		return
 	}
-	if l.inflight[normal] < l.limit[normal] && l.waiting[normal] == 0 && l.gate(l.t.e[i].kind) {
+	to := l.t.e[i].kind.lane()
+	if l.inflight[to] < l.limit[to] && l.waiting[to] == 0 && l.gate(l.t.e[i].kind) {
 		l.t.unlink(i)
-		l.play(i, o, normal)
+		l.play(i, o, to)
 		return
 	}
 	l.keep(i, o)
-	l.enqueue(i, normal)
+	l.enqueue(i, to)
 }
 
 // throttle slows an object that moves in circles: more than 100 moves in ten seconds become one per second.
@@ -217,7 +235,11 @@ func (l *loop) throttle(i uint32) time.Duration {
 	}
 	if e.count == 100 {
 		e.count++
-		l.log.Warn("object moves in circles", "object", l.nameOf(i), "stage", e.stage)
+		name := l.kinds[e.kind].life.Move(int(e.stage)).Stage
+		l.stats.circles.WithLabelValues(name).Inc()
+		l.log.Warn("object moves in circles", "object", l.nameOf(i), "stage", name)
+		l.report.event(l.referTo(i), "Warning", "MovesInCircles",
+			"more than 100 stages in 10 seconds, the last of them "+name+"; from now on one per second")
 	}
 	e.window = now
 	return time.Second
@@ -231,13 +253,14 @@ func (l *loop) wait(i uint32, after time.Duration) {
 // fire takes an entry whose time has come.
 func (l *loop) fire(i uint32) {
 	e := &l.t.e[i]
+	l.late = max(l.late, l.now.Sub(timeOf(e.due)))
 	switch e.state {
 	case written: // its event has not come
 		e.flags |= fetch
 		l.t.dropBody(i)
 		l.enqueue(i, rest2)
 	case waiting:
-		to := normal
+		to := e.kind.lane()
 		if e.flags&retry != 0 || e.tries > 0 {
 			to = rest2
 		} else if e.kind == nodes {
@@ -267,7 +290,7 @@ func (l *loop) dequeue(from lane) uint32 {
 
 // gate reports whether moves of a kind may be played: pods not before all addresses in use are known.
 func (l *loop) gate(k kind) bool {
-	return l.synced[nodes] && (k == nodes || l.synced[pods])
+	return k.json() || l.kinds[nodes].synced && (k == nodes || l.kinds[pods].synced)
 }
 
 // dispatch fills the lanes, most urgent first.
@@ -279,11 +302,8 @@ func (l *loop) dispatch() {
 			l.send(job{lane: vital, lease: l.leaseTry(n)})
 		}
 	}
-	if !l.synced[nodes] {
-		return
-	}
 	for to := range lanes {
-		if to != vital && !l.synced[pods] {
+		if !l.open(to) {
 			continue
 		}
 		for l.inflight[to] < l.limit[to] {
@@ -296,18 +316,35 @@ func (l *loop) dispatch() {
 	}
 }
 
-// blame counts a failing stage; the first failures of each are logged.
-func (l *loop) blame(err error, o stage.Object) {
-	var s *stage.StageError
-	name := ""
-	if errors.As(err, &s) {
-		name = s.Stage
+// open reports whether moves of a lane may be played.
+func (l *loop) open(to lane) bool {
+	switch to {
+	case custom:
+		return true
+	case vital:
+		return l.gate(nodes)
 	}
-	l.stats.moves.WithLabelValues(name, "error").Inc()
+	return l.gate(pods)
+}
+
+// blame counts failures of stages; the first of each are logged. A stage that keeps breaking limits is set aside.
+func (l *loop) blame(k kind, err error, o stage.Object) {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range all.Unwrap() {
+			l.blame(k, one, o)
+		}
+		return
+	}
+	var s *stage.StageError
+	if !errors.As(err, &s) {
+		s = &stage.StageError{Err: err}
+	}
+	l.stats.moves.WithLabelValues(s.Stage, "error").Inc()
 	level := slog.LevelDebug
-	if l.bad[name]++; l.bad[name] <= 3 {
+	if l.bad[s.Stage]++; l.bad[s.Stage] <= 3 {
 		level = slog.LevelWarn
 	}
 	m := o.Meta()
 	l.log.Log(l.ctx, level, "stage fails", "object", m.Kind+" "+m.Namespace+"/"+m.Name, "err", err)
+	l.breach(k, s)
 }

@@ -15,10 +15,13 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"kwokctl/internal/api"
+	"kwokctl/internal/kube"
 	"kwokctl/internal/stage"
 )
 
@@ -47,7 +50,17 @@ func (f *fake) Do(_ context.Context, r *request) reply {
 	return reply{code: http.StatusOK, body: body}
 }
 
-func (f *fake) Open(context.Context, string) (io.ReadCloser, reply) { return nil, reply{code: 500} }
+func (f *fake) Open(context.Context, string, string) (io.ReadCloser, reply) {
+	return nil, reply{code: 500}
+}
+
+// Resource knows a kind or two.
+func (f *fake) Resource(_ context.Context, version, kind string) (kube.Resource, error) {
+	if kind == "Missing" {
+		return kube.Resource{}, apierrors.NewNotFound(schema.GroupResource{}, kind)
+	}
+	return kube.Resource{APIVersion: version, Plural: strings.ToLower(kind) + "s", Namespaced: kind != "Volume"}, nil
+}
 
 func (f *fake) count(prefix string) (n int) {
 	f.mu.Lock()
@@ -70,13 +83,27 @@ type bench struct {
 
 func newBench(t testing.TB, lease uint) *bench {
 	t.Helper()
+	return newBenchWith(t, lease, nil)
+}
+
+// newBenchWith makes a bench with stages that are YAML.
+func newBenchWith(t testing.TB, lease uint, crds []string, stages ...string) *bench {
+	t.Helper()
 	b := &bench{f: &fake{}, time: time.Unix(1_000_000, 0), t: t}
-	cfg := config{opts: api.KwokOptions{CIDR: "10.0.0.0/29", NodeLeaseDurationSeconds: lease, NodeIP: "1.2.3.4"}, id: "me", seed: 1, version: "1.0.0",
+	var list []*api.Stage
+	for _, text := range stages {
+		objs, err := api.Load(strings.NewReader(text), "test.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, api.Of[*api.Stage](objs)...)
+	}
+	cfg := config{opts: api.KwokOptions{EnableCRDs: crds, CIDR: "10.0.0.0/29", NodeLeaseDurationSeconds: lease, NodeIP: "1.2.3.4"}, id: "me", seed: 1, version: "1.0.0",
 		sel: selection{all: true}}
-	if err := cfg.sort(nil); err != nil {
+	if err := cfg.sort(list); err != nil {
 		t.Fatal(err)
 	}
-	b.loop = newLoop(t.Context(), cfg, b.f, newStats(), slog.New(slog.DiscardHandler), func() time.Time { return b.time })
+	b.loop = newLoop(t.Context(), cfg, b.f, b.f, newStats(), slog.New(slog.DiscardHandler), func() time.Time { return b.time })
 	return b
 }
 
@@ -114,6 +141,12 @@ func wrap(o any) stage.Object {
 		return stage.NewPod(o)
 	case *corev1.Node:
 		return stage.NewNode(o)
+	case string:
+		t, err := stage.Decode([]byte(o))
+		if err != nil {
+			panic(err)
+		}
+		return t
 	}
 	return nil
 }
@@ -329,7 +362,7 @@ func TestEvenRenewals(t *testing.T) {
 }
 
 func TestJSONSize(t *testing.T) { // the request of a patch carries the uid
-	m := moveJob{uid: "u"}
+	m := moveJob{refer: corev1.ObjectReference{UID: "u"}}
 	body, err := m.patch(&stage.Action{Data: map[string]any{"status": map[string]any{"a": 1}}})
 	var got map[string]map[string]any
 	if err != nil || json.Unmarshal(body, &got) != nil || got["metadata"]["uid"] != "u" {

@@ -74,20 +74,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	find, err := kube.New(rest)
+	if err != nil {
+		return err
+	}
 	if cfg.id == "" {
 		cfg.id = identity(rest.Host, cfg)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(80 << 20)
 	}
-	return play(ctx, cfg, do, log)
+	return play(ctx, cfg, do, find, log)
 }
 
 // play runs the loop, its readers and the server until ctx ends.
-func play(ctx context.Context, cfg config, do Doer, log *slog.Logger) error {
+func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logger) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := newLoop(inner, cfg, do, newStats(), log, time.Now)
+	l := newLoop(inner, cfg, do, find, newStats(), log, time.Now)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -104,7 +108,10 @@ func play(ctx context.Context, cfg config, do Doer, log *slog.Logger) error {
 		})
 	}
 	log.Info("started", "id", cfg.id, "lease", l.leaseDuration)
-	wg.Go(func() { l.read(inner) })
+	l.launchAll()
+	wg.Go(func() { l.report.run(inner) })
+	renewNodes, renewPods := l.kinds[nodes].renew, l.kinds[pods].renew
+	wg.Go(func() { l.read(inner, renewNodes, renewPods) })
 	done := make(chan struct{})
 	go func() { defer close(done); l.run() }()
 	var err error
@@ -114,21 +121,24 @@ func play(ctx context.Context, cfg config, do Doer, log *slog.Logger) error {
 	}
 	cancel()
 	<-done // from here on the state is ours
+	l.readers.Wait()
 	l.releaseAll()
 	return err
 }
 
 // read starts the readers: leases and nodes first, because the addresses of pods mean nothing without their nodes.
-func (l *loop) read(ctx context.Context) {
+func (l *loop) read(ctx context.Context, renewNodes, renewPods <-chan struct{}) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	if l.ring != nil {
 		wg.Go(func() { l.readLeases(ctx) })
 	}
-	nodeQuery, podQuery := url.Values{}, url.Values{}
-	if !l.life[pods].Empty() {
-		podQuery.Set("fieldSelector", "spec.nodeName!=")
+	select {
+	case <-l.staged:
+	case <-ctx.Done():
+		return
 	}
+	nodeQuery, podQuery := url.Values{}, url.Values{"fieldSelector": {"spec.nodeName!="}}
 	if l.sel.single != "" {
 		nodeQuery.Set("fieldSelector", "metadata.name="+l.sel.single)
 		podQuery.Set("fieldSelector", "spec.nodeName="+l.sel.single)
@@ -139,7 +149,8 @@ func (l *loop) read(ctx context.Context) {
 	seen := make(chan struct{})
 	between := make(chan batch)
 	wg.Go(func() {
-		(&reader{kind: nodes, path: "/api/v1/nodes", query: nodeQuery, do: l.do, out: between, log: l.log}).run(ctx)
+		(&reader{kind: nodes, name: "Node", path: "/api/v1/nodes", query: nodeQuery, do: l.do, out: between,
+			renew: renewNodes, log: l.log}).run(ctx)
 	})
 	wg.Go(func() { forward(ctx, between, l.batches, seen) })
 	select {
@@ -147,7 +158,8 @@ func (l *loop) read(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	(&reader{kind: pods, path: "/api/v1/pods", query: podQuery, do: l.do, out: l.batches, log: l.log}).run(ctx)
+	(&reader{kind: pods, name: "Pod", path: "/api/v1/pods", query: podQuery, do: l.do, out: l.batches,
+		renew: renewPods, log: l.log}).run(ctx)
 }
 
 // forward hands batches on and closes seen after the first epoch.

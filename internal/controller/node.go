@@ -189,7 +189,11 @@ func (l *loop) forgetNode(n *node, release bool) {
 }
 
 func (l *loop) leaseTry(n *node) *leaseTry {
-	return &leaseTry{node: n.name, uid: n.uid, have: n.lease, id: l.id, duration: l.leaseDuration, now: l.clock}
+	path := leasePath
+	if n == l.others {
+		path = othersPath
+	}
+	return &leaseTry{path: path, node: n.name, uid: n.uid, have: n.lease, id: l.id, duration: l.leaseDuration, now: l.clock}
 }
 
 // tryLease queues an attempt at the lease of a node. None is made before all leases have been read.
@@ -273,7 +277,7 @@ func (l *loop) unpark(n *node) {
 		return
 	}
 	for i := l.t.first(list); i != 0; i = l.t.first(list) {
-		l.enqueue(i, normal)
+		l.enqueue(i, l.t.e[i].kind.lane())
 	}
 	delete(l.parked, n.name)
 	l.t.dropList(list)

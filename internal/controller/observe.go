@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"kwokctl/internal/kube"
 	"kwokctl/internal/stage"
 )
 
@@ -14,8 +15,16 @@ func (l *loop) take(b batch) {
 			l.tryLease(n)
 		}
 	}
+	if b.kind == stageObjects {
+		l.takeStages(b)
+		return
+	}
+	if p := l.kinds[b.kind]; b.missing || b.kind >= firstOther && p.stop == nil {
+		l.noKind(b.kind, b.missing)
+		return
+	}
 	if b.begin {
-		l.begin(b.kind)
+		l.begin(b.kind, b.where)
 	}
 	for _, e := range b.events {
 		if e.gone {
@@ -30,17 +39,21 @@ func (l *loop) take(b batch) {
 }
 
 // begin starts an epoch: what it does not confirm is gone.
-func (l *loop) begin(k kind) {
+func (l *loop) begin(k kind, where *kube.Resource) {
+	if where != nil {
+		l.found(k, *where)
+	}
 	for i := range l.t.e {
 		if l.t.e[i].kind == k {
 			l.t.e[i].flags &^= confirmed
 		}
 	}
-	if k == pods {
+	switch k {
+	case pods:
 		l.addr.begin()
-	} else {
+	case nodes:
 		for _, n := range l.nodes {
-			n.confirmed = false
+			n.confirmed = n == l.others
 		}
 	}
 }
@@ -58,20 +71,21 @@ func (l *loop) end(k kind) {
 			l.addr.take(e.set, e.addr)
 		}
 	}
-	if k == pods {
+	switch k {
+	case pods:
 		l.addr.end()
-	} else {
+	case nodes:
 		for _, n := range l.nodes {
 			if !n.confirmed {
 				l.forgetNode(n, false)
 			}
 		}
 	}
-	if !l.synced[k] {
-		l.synced[k] = true
-		l.log.Info("watching", "object", k.String(), "unsettled", l.t.live)
+	if p := l.kinds[k]; !p.synced {
+		p.synced = true
+		l.log.Info("watching", "object", p.ref.Kind, "unsettled", l.t.live)
 	}
-	if l.synced[nodes] && l.synced[pods] {
+	if l.kinds[nodes].synced && l.kinds[pods].synced {
 		l.ready.Store(true)
 	}
 }
@@ -116,7 +130,10 @@ func (l *loop) learn(k kind, o stage.Object) bool {
 		return managed
 	}
 	p, ok := o.(*stage.Pod)
-	if !ok || p.Spec.NodeName == "" {
+	if !ok {
+		return true
+	}
+	if p.Spec.NodeName == "" {
 		return false
 	}
 	if !p.Spec.HostNetwork && len(p.Status.PodIPs) > 0 {

@@ -1,9 +1,13 @@
 package controller
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kwokctl/internal/stage"
 )
@@ -13,11 +17,15 @@ func number64(version string) uint64 {
 	return n
 }
 
+// nodeOf returns the node whose lease guards an object.
 func nodeOf(o stage.Object) string {
-	if p, ok := o.(*stage.Pod); ok {
-		return p.Spec.NodeName
+	switch o := o.(type) {
+	case *stage.Pod:
+		return o.Spec.NodeName
+	case *stage.Node:
+		return o.Name
 	}
-	return o.Meta().Name
+	return othersLease
 }
 
 func podIPs(p *stage.Pod) []string {
@@ -33,7 +41,7 @@ func podIPs(p *stage.Pod) []string {
 
 func (l *loop) nameOf(i uint32) string {
 	e := &l.t.e[i]
-	return e.kind.String() + " " + l.t.words[e.namespace] + "/" + l.t.name(i)
+	return l.kinds[e.kind].ref.Kind + " " + l.t.words[e.namespace] + "/" + l.t.name(i)
 }
 
 // setOf returns the address set of a node's pods.
@@ -59,6 +67,8 @@ func (l *loop) keep(i uint32, o stage.Object) {
 		body, err = o.Pod.Marshal()
 	case *stage.Node:
 		body, err = o.Node.Marshal()
+	default:
+		body, err = json.Marshal(o.Tree())
 	}
 	if err != nil {
 		l.t.dropBody(i) // it will be fetched
@@ -150,10 +160,7 @@ func (l *loop) act(i uint32, in lane) {
 		l.fetch(i, in)
 		return
 	}
-	mv, err := l.life[e.kind].Next(o, l.now, l.rnd)
-	if err != nil {
-		l.blame(err, o)
-	}
+	mv := l.next(e.kind, i, o)
 	switch {
 	case mv == nil:
 		l.settle(i, o)
@@ -171,12 +178,12 @@ func (l *loop) act(i uint32, in lane) {
 // play works out what the move does and sends it.
 func (l *loop) play(i uint32, o stage.Object, in lane) {
 	e := &l.t.e[i]
-	mv := l.life[e.kind].Move(int(e.stage))
+	mv := l.kinds[e.kind].life.Move(int(e.stage))
 	l.subj = subject{entry: i, obj: o}
 	acts, err := mv.Actions(o, l.now)
 	l.subj = subject{}
 	if err != nil {
-		l.blame(err, o)
+		l.blame(e.kind, err, o)
 		l.retryLater(i, o, 0)
 		return
 	}
@@ -210,19 +217,28 @@ func (l *loop) fly(i uint32, acts []stage.Action, in lane) {
 	e := &l.t.e[i]
 	e.state = flying
 	e.flags &^= again
-	l.send(job{lane: in, entry: i, move: &moveJob{kind: e.kind, uid: l.uidOf(i), namespace: l.t.words[e.namespace],
-		name: l.t.name(i), actions: acts, stage: l.life[e.kind].Move(int(e.stage)).Stage}})
+	e.turn++
+	p := l.kinds[e.kind]
+	mv := p.life.Move(int(e.stage))
+	refer := l.referTo(i)
+	l.send(job{lane: in, entry: i, move: &moveJob{kind: e.kind, refer: refer, path: p.path(refer.Namespace, refer.Name),
+		actions: acts, stage: mv.Stage, immediate: mv.Immediate}})
 }
 
-// uidOf prints the uid of an entry, "" if it was no UUID.
-func (l *loop) uidOf(i uint32) string { return formatUID(l.t.e[i].uid) }
+// referTo is how events and requests name an object.
+func (l *loop) referTo(i uint32) corev1.ObjectReference {
+	e := &l.t.e[i]
+	p := l.kinds[e.kind]
+	return corev1.ObjectReference{APIVersion: p.ref.APIGroup, Kind: p.ref.Kind, Namespace: l.t.words[e.namespace],
+		Name: l.t.name(i), UID: types.UID(formatUID(e.uid))}
+}
 
 // fetch asks for an object whose body is not at hand.
 func (l *loop) fetch(i uint32, in lane) {
 	e := &l.t.e[i]
 	e.state = flying
 	e.flags &^= again
-	l.send(job{lane: in, entry: i, get: &getJob{kind: e.kind, namespace: l.t.words[e.namespace], name: l.t.name(i),
+	l.send(job{lane: in, entry: i, get: &getJob{kind: e.kind, path: l.kinds[e.kind].path(l.t.words[e.namespace], l.t.name(i)),
 		cached: e.flags&fetch == 0}})
 	e.flags &^= fetch
 }
@@ -233,8 +249,8 @@ type subject struct {
 	obj   stage.Object
 }
 
-// funcs are the functions of templates that know about nodes and addresses.
-func (l *loop) funcs() map[string]any {
+// templateFuncs are the functions of templates that know about nodes and addresses.
+func (l *loop) templateFuncs() map[string]any {
 	nodeIPs := func(name any) []any {
 		if n := l.nodes[text(name)]; n != nil {
 			return n.hosts

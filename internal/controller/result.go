@@ -69,9 +69,9 @@ func (l *loop) moved(r *result) {
 	}
 	e.state = ready // no longer flying
 	switch {
-	case e.flags&gone != 0 || r.err == nil && r.code == http.StatusNotFound:
+	case e.flags&gone != 0 || r.err == nil && r.reply.gone():
 		l.dropped(i)
-	case r.err == nil && r.code == http.StatusConflict:
+	case r.err == nil && (r.code == http.StatusConflict || r.stale()):
 		l.look(i, time.Second)
 	case r.err == nil && r.reply.transient():
 		l.again(i, r)
@@ -80,7 +80,10 @@ func (l *loop) moved(r *result) {
 		if fault == nil {
 			fault = r.reply.fault()
 		}
-		l.blame(&stage.StageError{Stage: r.move.stage, Err: fault}, l.stub(i))
+		l.blame(e.kind, &stage.StageError{Stage: r.move.stage, Err: fault}, l.stub(i))
+		if r.err == nil && r.code == http.StatusUnsupportedMediaType {
+			l.setAside(e.kind, r.move.stage, "Unsupported", fault)
+		}
 		e.tries = min(e.tries+1, 16)
 		if e.flags&again != 0 {
 			e.flags &^= again
@@ -91,7 +94,7 @@ func (l *loop) moved(r *result) {
 
 // stub is enough of an object to name it.
 func (l *loop) stub(i uint32) stage.Object {
-	return stage.NewTree(map[string]any{"kind": l.t.e[i].kind.String(),
+	return stage.NewTree(map[string]any{"kind": l.kinds[l.t.e[i].kind].ref.Kind,
 		"metadata": map[string]any{"namespace": l.t.words[l.t.e[i].namespace], "name": l.t.name(i)}})
 }
 
@@ -108,8 +111,12 @@ func (l *loop) succeeded(i uint32, r *result) {
 		l.w.add(i, tickOf(l.now.Add(echoTimeout)))
 	case e.flags&again != 0 && e.seen >= e.ours:
 		l.look(i, 0) // the event of our write was faster than its reply
-	case r.version == 0: // events alone: no version to wait for
+	case e.flags&again == 0 && r.version <= e.seen: // nothing was written to it, or the server found it so already
 		l.settle(i, nil)
+	case e.flags&again == 0 && r.obj != nil: // immediateNextStage
+		e.seen = r.version
+		l.learn(e.kind, r.obj)
+		l.choose(e.kind, i, e.uid, r.obj)
 	default: // its event will come
 		e.flags &^= again
 		l.t.dropBody(i)
@@ -161,7 +168,7 @@ func (l *loop) fetched(r *result) {
 	e := &l.t.e[i]
 	e.state = ready
 	switch {
-	case e.flags&gone != 0 || r.err == nil && r.code == http.StatusNotFound:
+	case e.flags&gone != 0 || r.err == nil && r.reply.gone():
 		l.dropped(i)
 	case r.err != nil || !r.reply.ok():
 		e.tries = min(e.tries+1, 16)
@@ -184,10 +191,7 @@ func (l *loop) fetched(r *result) {
 // resume goes on with an entry whose object had to be fetched.
 func (l *loop) resume(i uint32, o stage.Object) {
 	e := &l.t.e[i]
-	mv, err := l.life[e.kind].Next(o, l.now, l.rnd)
-	if err != nil {
-		l.blame(err, o)
-	}
+	mv := l.next(e.kind, i, o)
 	if mv != nil && mv.Key == e.key && l.ours(e) {
 		l.play(i, o, rest2) // it has waited its time
 		return

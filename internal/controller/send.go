@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"kwokctl/internal/stage"
 )
@@ -29,17 +27,19 @@ type job struct {
 
 // moveJob performs the actions of a move, in order.
 type moveJob struct {
-	kind                 kind
-	uid, namespace, name string
-	stage                string
-	actions              []stage.Action
+	kind      kind
+	refer     corev1.ObjectReference
+	path      string
+	stage     string
+	immediate bool
+	actions   []stage.Action
 }
 
 // getJob reads an object, from the server's cache or from the store.
 type getJob struct {
-	kind            kind
-	namespace, name string
-	cached          bool
+	kind   kind
+	path   string
+	cached bool
 }
 
 // result is what a sender hands back.
@@ -73,7 +73,7 @@ func (l *loop) send(j job) {
 		}()
 		switch {
 		case j.move != nil:
-			r.perform(l.ctx, l.do)
+			r.perform(l.ctx, &sender{l.do, l.find, l.report})
 		case j.get != nil:
 			r.fetch(l.ctx, l.do)
 		case j.lease != nil:
@@ -85,62 +85,108 @@ func (l *loop) send(j job) {
 	}()
 }
 
-func pathOf(k kind, namespace, name, subresource string) string {
-	var b strings.Builder
-	b.WriteString("/api/v1/")
-	if k == pods {
-		b.WriteString("namespaces/" + namespace + "/pods/" + name)
-	} else {
-		b.WriteString("nodes/" + name)
-	}
-	if subresource != "" {
-		b.WriteString("/" + subresource)
-	}
-	return b.String()
+// sender is what a goroutine that sends may use.
+type sender struct {
+	do     Doer
+	find   finder
+	report *reporter
 }
 
 // perform does one action after the other. A later one builds on the version the former made.
-func (r *result) perform(ctx context.Context, do Doer) {
-	for _, a := range r.move.actions {
-		req, err := r.move.request(&a, r.lane)
+func (r *result) perform(ctx context.Context, s *sender) {
+	m := r.move
+	for n, a := range m.actions {
+		if a.Kind == stage.Event {
+			s.report.event(m.refer, a.Event.Type, a.Event.Reason, a.Event.Message)
+			r.reply = reply{code: http.StatusCreated}
+			r.done++
+			continue
+		}
+		if a.Kind == stage.Apply {
+			r.reply, r.err = s.apply(ctx, m, &a, r.lane)
+			if r.err != nil || !r.reply.ok() {
+				return
+			}
+			r.done++
+			continue
+		}
+		req, err := m.request(&a, r.lane)
 		if err != nil {
 			r.err = err
 			return
 		}
-		r.reply = do.Do(ctx, req)
-		switch {
-		case a.Kind == stage.Event: // losing one is allowed
-			r.reply = reply{code: http.StatusCreated}
-		case !r.reply.ok():
+		whole := m.immediate && n == len(m.actions)-1 && a.Kind == stage.Patch
+		if whole {
+			req.accept = m.kind.accept()
+		}
+		r.reply = s.do.Do(ctx, req)
+		if !r.reply.ok() {
 			return
-		case a.Kind == stage.Delete:
-			r.deleted = true
-		case a.Kind == stage.Patch:
-			if v := number64(versionOf(r.reply.body)); v != 0 {
-				r.version = v
-			}
 		}
 		r.done++
+		if a.Kind == stage.Delete {
+			r.deleted = true
+			continue
+		}
+		if whole {
+			r.whole()
+			continue
+		}
+		if v := number64(versionOf(r.reply.body)); v != 0 {
+			r.version = v
+		}
 	}
 }
 
-// request makes the request of an action.
+// whole takes the object in the reply to a write.
+func (r *result) whole() {
+	obj, err := r.move.kind.object(r.reply.body)
+	if err != nil {
+		return // its event will bring it
+	}
+	if v := number64(obj.Meta().Version); v != 0 {
+		r.version, r.obj = v, obj
+	}
+}
+
+// accept is the encoding in which we like to read an object of a kind.
+func (k kind) accept() string {
+	if k.json() {
+		return "application/json"
+	}
+	return protobuf
+}
+
+// object reads the body of a reply.
+func (k kind) object(body []byte) (stage.Object, error) {
+	if k.json() {
+		obj, _, err := decode(k, body)
+		return obj, err
+	}
+	raw, err := open(body)
+	if err != nil {
+		return nil, err
+	}
+	obj, _, err := decode(k, raw)
+	return obj, err
+}
+
+// request makes the request of an action on the object itself.
 func (m *moveJob) request(a *stage.Action, in lane) (*request, error) {
-	r := &request{lane: in, path: pathOf(m.kind, m.namespace, m.name, a.Subresource), accept: metaOnly, as: a.As}
+	r := &request{lane: in, path: m.path, accept: metaOnly, as: a.As}
+	if m.kind.json() {
+		r.accept = metaOnlyAny
+	}
+	if a.Subresource != "" {
+		r.path += "/" + a.Subresource
+	}
 	var err error
 	switch {
-	case a.Kind == stage.Event:
-		return m.event(a, in)
 	case a.Kind == stage.Delete:
-		zero, uid := int64(0), types.UID(m.uid)
-		opts := &metav1.DeleteOptions{GracePeriodSeconds: &zero}
-		if uid != "" {
-			opts.Preconditions = &metav1.Preconditions{UID: &uid}
-		}
+		zero := int64(0)
 		r.method, r.ctype = http.MethodDelete, protobuf
-		r.body, err = seal("v1", "DeleteOptions", opts)
-	case a.Kind == stage.Apply:
-		return nil, errors.New("apply: not supported yet")
+		r.body, err = seal("v1", "DeleteOptions", &metav1.DeleteOptions{GracePeriodSeconds: &zero,
+			Preconditions: &metav1.Preconditions{UID: &m.refer.UID}})
 	case a.Put != nil:
 		r.method, r.ctype = http.MethodPut, protobuf
 		r.body, err = seal("v1", "Pod", a.Put)
@@ -154,56 +200,62 @@ func (m *moveJob) request(a *stage.Action, in lane) (*request, error) {
 
 // patch is the JSON of a patch, with the uid so that it can never hit another object of the same name.
 func (m *moveJob) patch(a *stage.Action) ([]byte, error) {
-	data := a.Data
-	if obj, ok := data.(map[string]any); ok && m.uid != "" {
-		with := map[string]any{}
-		for k, v := range obj {
-			with[k] = v
-		}
-		meta := map[string]any{"uid": m.uid}
-		if old, ok := obj["metadata"].(map[string]any); ok {
-			for k, v := range old {
-				meta[k] = v
-			}
-		}
-		with["metadata"] = meta
-		data = with
+	obj, ok := a.Data.(map[string]any)
+	if !ok {
+		return m.operations(a)
 	}
-	return json.Marshal(data)
+	with := make(map[string]any, len(obj)+1)
+	for k, v := range obj {
+		with[k] = v
+	}
+	meta := map[string]any{"uid": m.refer.UID}
+	if old, ok := obj["metadata"].(map[string]any); ok {
+		for k, v := range old {
+			meta[k] = v
+		}
+	}
+	with["metadata"] = meta
+	return json.Marshal(with)
 }
 
-func (m *moveJob) event(a *stage.Action, in lane) (*request, error) {
-	namespace := m.namespace
-	if namespace == "" {
-		namespace = "default"
+// operations is a JSON patch that fails on another object, and on other finalizers than it was made for.
+func (m *moveJob) operations(a *stage.Action) ([]byte, error) {
+	test := func(path string, value any) map[string]any {
+		return map[string]any{"op": "test", "path": path, "value": value}
 	}
-	now := metav1.Now()
-	kindName := map[kind]string{pods: "Pod", nodes: "Node"}[m.kind]
-	body, err := seal("v1", "Event", &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: m.name + ".", Namespace: namespace},
-		InvolvedObject: corev1.ObjectReference{Kind: kindName, APIVersion: "v1", Namespace: m.namespace, Name: m.name,
-			UID: types.UID(m.uid)},
-		Type: a.Event.Type, Reason: a.Event.Reason, Message: a.Event.Message, Count: 1,
-		FirstTimestamp: now, LastTimestamp: now, Source: corev1.EventSource{Component: "kwok_controller"},
-	})
-	return &request{lane: in, method: http.MethodPost, path: "/api/v1/namespaces/" + namespace + "/events", ctype: protobuf,
-		accept: metaOnly, body: body}, err
+	all := []any{test("/metadata/uid", m.refer.UID)}
+	if len(a.Finalizers) > 0 {
+		all = append(all, test("/metadata/finalizers", a.Finalizers))
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := json.Marshal(a.Data)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(text[:len(text)-1], ','), ops[1:]...), nil
+}
+
+// stale reports whether a JSON patch met another object than it was made for.
+func (r *result) stale() bool {
+	if r.code != http.StatusUnprocessableEntity || r.done >= len(r.move.actions) {
+		return false
+	}
+	s := statusOf(r.body)
+	return r.move.actions[r.done].Type == stage.JSONPatch && s != nil && strings.Contains(s.Message, "test")
 }
 
 func (r *result) fetch(ctx context.Context, do Doer) {
-	path := pathOf(r.get.kind, r.get.namespace, r.get.name, "")
+	path := r.get.path
 	if r.get.cached {
 		path += "?resourceVersion=0"
 	}
-	r.reply = do.Do(ctx, &request{lane: r.lane, method: http.MethodGet, path: path})
-	if !r.reply.ok() {
-		return
+	r.reply = do.Do(ctx, &request{lane: r.lane, method: http.MethodGet, path: path, accept: r.get.kind.accept()})
+	if r.reply.ok() {
+		r.obj, r.err = r.get.kind.object(r.reply.body)
 	}
-	raw, err := open(r.reply.body)
-	if err == nil {
-		r.obj, _, err = decode(r.get.kind, raw)
-	}
-	r.err = err
 }
 
 func formatUID(u [16]byte) string {

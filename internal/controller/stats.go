@@ -16,6 +16,8 @@ type stats struct {
 	moves    *prometheus.CounterVec
 	leases   *prometheus.CounterVec
 	rejected prometheus.Counter
+	lost     prometheus.Counter
+	circles  *prometheus.CounterVec
 	latency  prometheus.Histogram
 	lag      prometheus.Gauge
 	queue    *prometheus.GaugeVec
@@ -35,10 +37,14 @@ func newStats() *stats {
 		leases: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kwok_lease_attempts_total",
 			Help: "Attempts to hold a node lease, by result."}, []string{"result"}),
 		rejected: prometheus.NewCounter(prometheus.CounterOpts{Name: "kwok_stages_rejected_total",
-			Help: "Stages set aside because they do not compile."}),
+			Help: "Stages set aside because they do not compile, or break limits."}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "kwok_events_lost_total",
+			Help: "Events that were not written because there were too many."}),
+		circles: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kwok_objects_slowed_total",
+			Help: "Objects slowed down because they moved in circles, by the stage they moved to."}, []string{"stage"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kwok_write_duration_seconds",
 			Help: "Time from sending a move to its result.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15)}),
-		lag: gauge("lag_seconds", "How late the last turn of the loop noticed what was due."),
+		lag: gauge("lag_seconds", "The latest a move came after it was due, in the last second."),
 		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwok_queue_length",
 			Help: "Objects ready for a sender, by lane."}, []string{"lane"}),
 		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwok_requests_in_flight",
@@ -47,7 +53,7 @@ func newStats() *stats {
 		nodes:   gauge("managed_nodes", "Nodes that are managed."),
 		bodies:  gauge("body_bytes", "Bytes of objects kept for their next move."),
 	}
-	s.registry.MustRegister(s.moves, s.leases, s.rejected, s.latency, s.lag, s.queue, s.inflight, s.entries, s.nodes,
+	s.registry.MustRegister(s.moves, s.leases, s.rejected, s.lost, s.circles, s.latency, s.lag, s.queue, s.inflight, s.entries, s.nodes,
 		s.bodies, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }
@@ -58,7 +64,7 @@ func (s *stats) observe(l *loop) {
 		return
 	}
 	l.measured = l.now
-	for i, name := range [lanes]string{"vital", "normal", "retry"} {
+	for i, name := range [lanes]string{"vital", "normal", "custom", "retry"} {
 		n := l.waiting[i]
 		if lane(i) == vital {
 			n += len(l.leaseQueue)
@@ -67,7 +73,12 @@ func (s *stats) observe(l *loop) {
 		s.inflight.WithLabelValues(name).Set(float64(l.inflight[i]))
 	}
 	s.entries.Set(float64(l.t.live))
-	s.nodes.Set(float64(len(l.nodes)))
+	managed := len(l.nodes)
+	if l.others != nil {
+		managed--
+	}
+	s.nodes.Set(float64(managed))
 	s.bodies.Set(float64(l.t.bodySize))
-	s.lag.Set(l.clock().Sub(l.now).Seconds())
+	s.lag.Set(l.late.Seconds())
+	l.late = 0
 }

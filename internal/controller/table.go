@@ -22,6 +22,7 @@ type entry struct {
 	stage      uint16
 	next, prev uint32 // in the list it stands in; itself if in none
 	window     uint32 // second in which count began
+	turn       uint16 // moves made since it was settled
 	nameLen    uint8
 	state      state
 	tries      uint8
@@ -40,16 +41,6 @@ const (
 	flying        // a request is under way
 	written       // the event of our write has not come yet
 )
-
-type kind uint8
-
-const (
-	nodes kind = iota
-	pods
-	kinds
-)
-
-func (k kind) String() string { return [...]string{"node", "pod"}[k] }
 
 type flags uint8
 

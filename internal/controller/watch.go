@@ -3,22 +3,25 @@ package controller
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kwokctl/internal/kube"
 	"kwokctl/internal/stage"
 )
 
-// event is one change of a pod or node.
+// event is one change of an object.
 type event struct {
 	gone bool
 	obj  stage.Object
@@ -29,18 +32,24 @@ type batch struct {
 	kind       kind
 	begin, end bool
 	events     []event
+	where      *kube.Resource   // with begin: where the kind lives, if that had to be found
+	missing    bool             // the API server does not have the kind
 	leases     map[string]lease // all leases there are, once
 }
 
 // reader watches one kind and never stops: it resumes where it was, or begins a new epoch when it cannot.
 type reader struct {
 	kind  kind
+	name  string
+	where *kube.Resource
 	path  string // of the collection
 	query url.Values
 	do    Doer
 	out   chan<- batch
+	renew <-chan struct{} // asks for a new epoch
 	log   *slog.Logger
 
+	opened  bool   // a watch or a list was answered
 	version string // resume here; "" begins an epoch
 	paged   bool   // the server cannot stream the initial state
 }
@@ -48,35 +57,59 @@ type reader struct {
 // maxBatch bounds a batch.
 const maxBatch = 256
 
-var errExpired = errors.New("version too old")
+var (
+	errExpired = errors.New("version too old")
+	errNoKind  = errors.New("no such kind")
+	errRenew   = errors.New("a new epoch is asked for")
+)
 
 // backoff is the time before try n, from 20 ms up to a second.
 func backoff(n int) time.Duration { return min(20*time.Millisecond<<min(n, 10), time.Second) }
 
-// run reads until ctx ends.
+// run reads until ctx ends, or until the server no longer has the kind.
 func (r *reader) run(ctx context.Context) {
 	failed := 0
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := r.once(ctx)
-		if ctx.Err() != nil {
+		err := r.renewable(ctx)
+		if ctx.Err() != nil || errors.Is(err, errNoKind) {
 			return
 		}
-		if errors.Is(err, errExpired) {
+		if errors.Is(err, errExpired) || errors.Is(err, errRenew) {
 			r.version = ""
 		}
 		lasted := time.Since(began)
-		r.log.Debug("watch ended", "object", r.kind.String(), "elapsed", lasted, "err", err)
-		if lasted > 5*time.Second {
+		r.log.Debug("watch ended", "object", r.name, "elapsed", lasted, "err", err)
+		if lasted > 5*time.Second || errors.Is(err, errRenew) {
 			failed = 0
 		}
 		if failed++; failed == 2 {
-			r.log.Info("waiting for the API server", "object", r.kind.String(), "err", err)
+			r.log.Info("waiting for the API server", "object", r.name, "err", err)
 		}
 		if !wait(ctx, backoff(failed)) {
 			return
 		}
 	}
+}
+
+// renewable is once, cut short when a new epoch is asked for.
+func (r *reader) renewable(ctx context.Context) error {
+	inner, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-r.renew:
+			cancel(errRenew)
+		case <-inner.Done():
+		}
+	})
+	err := r.once(inner)
+	cancel(nil)
+	wg.Wait()
+	if cause := context.Cause(inner); errors.Is(cause, errRenew) {
+		return cause
+	}
+	return err
 }
 
 // wait waits, and reports whether ctx is still alive.
@@ -110,10 +143,17 @@ func (r *reader) once(ctx context.Context) error {
 	} else {
 		q.Set("resourceVersion", r.version)
 	}
-	body, rep := r.do.Open(ctx, r.path+"?"+q.Encode())
+	accept := protobufWatch
+	if r.kind.json() {
+		accept = "application/json"
+	}
+	body, rep := r.do.Open(ctx, r.path+"?"+q.Encode(), accept)
 	if body == nil {
-		if rep.code == http.StatusGone {
+		switch rep.code {
+		case http.StatusGone:
 			return errExpired
+		case http.StatusNotFound:
+			return errNoKind
 		}
 		if initial && (rep.code == http.StatusUnprocessableEntity || rep.code == http.StatusBadRequest) {
 			r.paged = true
@@ -121,7 +161,8 @@ func (r *reader) once(ctx context.Context) error {
 		return rep.fault()
 	}
 	defer body.Close()
-	if initial && !r.send(ctx, batch{kind: r.kind, begin: true}) {
+	r.opened = true
+	if initial && !r.send(ctx, batch{kind: r.kind, begin: true, where: r.where}) {
 		return ctx.Err()
 	}
 	return r.stream(ctx, body)
@@ -136,10 +177,13 @@ func (r *reader) send(ctx context.Context, b batch) bool {
 	}
 }
 
-// stream reads frames: a length of four bytes and an event.
+// stream reads the events of a watch.
 func (r *reader) stream(ctx context.Context, body io.Reader) (err error) {
 	in := bufio.NewReaderSize(body, 64<<10)
-	var frame []byte
+	var f frames = &protobufFrames{in: in}
+	if r.kind.json() {
+		f = &jsonFrames{in}
+	}
 	b := batch{kind: r.kind}
 	defer func() {
 		if len(b.events) > 0 { // they are before the version we resume from
@@ -147,25 +191,14 @@ func (r *reader) stream(ctx context.Context, body io.Reader) (err error) {
 		}
 	}()
 	for {
-		var size [4]byte
-		if _, err := io.ReadFull(in, size[:]); err != nil {
-			return fmt.Errorf("read watch: %w", err)
-		}
-		n := int(binary.BigEndian.Uint32(size[:]))
-		if n > 64<<20 {
-			return fmt.Errorf("read watch: frame of %d bytes", n)
-		}
-		if cap(frame) < n {
-			frame = make([]byte, n+n/4)
-		}
-		frame = frame[:n]
-		if _, err := io.ReadFull(in, frame); err != nil {
-			return fmt.Errorf("read watch: %w", err)
-		}
-		if err := r.take(frame, &b); err != nil {
+		typ, raw, err := f.next()
+		if err != nil {
 			return err
 		}
-		if b.end || len(b.events) >= maxBatch || len(b.events) > 0 && in.Buffered() < 4 {
+		if err := r.take(typ, raw, &b); err != nil {
+			return err
+		}
+		if b.end || len(b.events) >= maxBatch || len(b.events) > 0 && f.waits() {
 			full := b
 			b = batch{kind: r.kind}
 			if !r.send(ctx, full) {
@@ -175,27 +208,15 @@ func (r *reader) stream(ctx context.Context, body io.Reader) (err error) {
 	}
 }
 
-// take decodes a frame into the batch.
-func (r *reader) take(frame []byte, b *batch) error {
-	typ, err := part(frame, 1)
-	if err != nil {
-		return err
-	}
-	ext, err := part(frame, 2)
-	if err != nil {
-		return err
-	}
-	sealed, err := part(ext, 1)
-	if err != nil {
-		return err
-	}
-	raw, err := open(sealed)
-	if err != nil {
-		return err
-	}
-	if string(typ) == "ERROR" {
+// take decodes an event into the batch.
+func (r *reader) take(typ string, raw []byte, b *batch) error {
+	if typ == "ERROR" {
 		s := &metav1.Status{}
-		if err := s.Unmarshal(raw); err == nil && (s.Code == http.StatusGone || s.Reason == metav1.StatusReasonExpired) {
+		read := s.Unmarshal
+		if r.kind.json() {
+			read = func(text []byte) error { return json.Unmarshal(text, s) }
+		}
+		if err := read(raw); err == nil && (s.Code == http.StatusGone || s.Reason == metav1.StatusReasonExpired) {
 			return errExpired
 		}
 		return fmt.Errorf("read watch: %s", s.Message)
@@ -204,7 +225,7 @@ func (r *reader) take(frame []byte, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if string(typ) == "BOOKMARK" {
+	if typ == "BOOKMARK" {
 		b.end = end
 		r.version = obj.Meta().Version
 		return nil
@@ -213,33 +234,13 @@ func (r *reader) take(frame []byte, b *batch) error {
 	if r.version != "" {
 		r.version = obj.Meta().Version
 	}
-	b.events = append(b.events, event{gone: string(typ) == "DELETED", obj: obj})
+	b.events = append(b.events, event{gone: typ == "DELETED", obj: obj})
 	return nil
-}
-
-// decode reads a pod or node. end tells the bookmark that closes the initial state.
-func decode(k kind, raw []byte) (obj stage.Object, end bool, err error) {
-	switch k {
-	case pods:
-		p := &corev1.Pod{}
-		if err := p.Unmarshal(raw); err != nil {
-			return nil, false, fmt.Errorf("decode pod: %w", err)
-		}
-		p.ManagedFields = nil
-		return stage.NewPod(p), p.Annotations[metav1.InitialEventsAnnotationKey] == "true", nil
-	default:
-		n := &corev1.Node{}
-		if err := n.Unmarshal(raw); err != nil {
-			return nil, false, fmt.Errorf("decode node: %w", err)
-		}
-		n.ManagedFields = nil
-		return stage.NewNode(n), n.Annotations[metav1.InitialEventsAnnotationKey] == "true", nil
-	}
 }
 
 // list reads the initial state page by page.
 func (r *reader) list(ctx context.Context) error {
-	if !r.send(ctx, batch{kind: r.kind, begin: true}) {
+	if !r.send(ctx, batch{kind: r.kind, begin: true, where: r.where}) {
 		return ctx.Err()
 	}
 	q := url.Values{"limit": {"500"}}
@@ -247,10 +248,13 @@ func (r *reader) list(ctx context.Context) error {
 		q[k] = v
 	}
 	for {
-		rep := r.do.Do(ctx, &request{lane: normal, method: http.MethodGet, path: r.path + "?" + q.Encode()})
+		rep := r.do.Do(ctx, &request{lane: normal, method: http.MethodGet, path: r.path + "?" + q.Encode(), accept: r.kind.accept()})
 		if !rep.ok() {
-			if rep.code == http.StatusGone {
+			switch rep.code {
+			case http.StatusGone:
 				return errExpired
+			case http.StatusNotFound:
+				return errNoKind
 			}
 			return rep.fault()
 		}
@@ -271,6 +275,42 @@ func (r *reader) list(ctx context.Context) error {
 }
 
 func (r *reader) page(body []byte, b *batch) (next string, err error) {
+	if r.kind.json() {
+		next, err = r.pageJSON(body, b)
+	} else {
+		next, err = r.pageProtobuf(body, b)
+	}
+	if next != "" {
+		r.version = "" // not before the last page
+	}
+	return next, err
+}
+
+func (r *reader) pageJSON(body []byte, b *batch) (next string, err error) {
+	var l struct {
+		APIVersion, Kind string
+		Metadata         metav1.ListMeta
+		Items            []json.RawMessage
+	}
+	if err := json.Unmarshal(body, &l); err != nil {
+		return "", fmt.Errorf("decode list: %w", err)
+	}
+	for _, item := range l.Items {
+		obj, _, err := decode(r.kind, item)
+		if err != nil {
+			return "", err
+		}
+		if tree := obj.Tree(); tree["kind"] == nil { // lists of built-in kinds say it once, for all
+			tree["apiVersion"], tree["kind"] = l.APIVersion, strings.TrimSuffix(l.Kind, "List")
+			obj = stage.NewTree(tree)
+		}
+		b.events = append(b.events, event{obj: obj})
+	}
+	r.version = l.Metadata.ResourceVersion
+	return l.Metadata.Continue, nil
+}
+
+func (r *reader) pageProtobuf(body []byte, b *batch) (next string, err error) {
 	raw, err := open(body)
 	if err != nil {
 		return "", err
@@ -284,20 +324,17 @@ func (r *reader) page(body []byte, b *batch) (next string, err error) {
 			l.Items[i].ManagedFields = nil
 			b.events = append(b.events, event{obj: stage.NewPod(&l.Items[i])})
 		}
-		next, r.version = l.Continue, l.ResourceVersion
-	} else {
-		var l corev1.NodeList
-		if err := l.Unmarshal(raw); err != nil {
-			return "", fmt.Errorf("decode nodes: %w", err)
-		}
-		for i := range l.Items {
-			l.Items[i].ManagedFields = nil
-			b.events = append(b.events, event{obj: stage.NewNode(&l.Items[i])})
-		}
-		next, r.version = l.Continue, l.ResourceVersion
+		r.version = l.ResourceVersion
+		return l.Continue, nil
 	}
-	if next != "" {
-		r.version = "" // not before the last page
+	var l corev1.NodeList
+	if err := l.Unmarshal(raw); err != nil {
+		return "", fmt.Errorf("decode nodes: %w", err)
 	}
-	return next, nil
+	for i := range l.Items {
+		l.Items[i].ManagedFields = nil
+		b.events = append(b.events, event{obj: stage.NewNode(&l.Items[i])})
+	}
+	r.version = l.ResourceVersion
+	return l.Continue, nil
 }

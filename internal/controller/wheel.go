@@ -29,6 +29,8 @@ func newWheel(t *table, now time.Time) *wheel {
 
 func tickOf(t time.Time) int64 { return t.UnixNano() / int64(tickLength) }
 
+func timeOf(tick int64) time.Time { return time.Unix(0, tick*int64(tickLength)) }
+
 // add puts an entry where it will be found at the tick it is due.
 func (w *wheel) add(i uint32, due int64) {
 	w.t.e[i].due = due

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,8 @@ const (
 	protobufWatch = protobuf + ";stream=watch"
 	// metaOnly asks for no more than the metadata of what was written.
 	metaOnly = protobuf + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1," + protobuf
+	// metaOnlyAny is for kinds that have no protobuf form of their own.
+	metaOnlyAny = metaOnly + ",application/json"
 )
 
 // magic begins each Kubernetes protobuf object.
@@ -80,11 +83,13 @@ func versionOf(data []byte) string {
 // statusOf reads an enveloped or JSON Status, for its message.
 func statusOf(data []byte) *metav1.Status {
 	s := &metav1.Status{}
-	obj, err := open(data)
-	if err != nil || s.Unmarshal(obj) != nil {
-		return nil
+	if obj, err := open(data); err == nil && s.Unmarshal(obj) == nil {
+		return s
 	}
-	return s
+	if json.Unmarshal(data, s) == nil && s.Kind == "Status" {
+		return s
+	}
+	return nil
 }
 
 type marshaler interface {

@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/kube"
+)
+
+// finder finds where kinds live; kube.Client is one.
+type finder interface {
+	Resource(ctx context.Context, apiVersion, kind string) (kube.Resource, error)
+}
+
+// othersLease is the lease that lets one of several controllers play the kinds that belong to no node.
+const (
+	othersLease = "kwok-controller"
+	othersPath  = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+)
+
+// maxSearch is the longest pause between two looks for a kind that is not there.
+const maxSearch = time.Second
+
+// holdOthers begins to hold the lease for other kinds. It is a node to us, of which nothing is known but its lease.
+func (l *loop) holdOthers() {
+	if l.others != nil {
+		return
+	}
+	l.others = &node{name: othersLease, held: l.ring == nil, confirmed: true}
+	l.nodes[othersLease] = l.others
+	if l.ring != nil {
+		l.ring.add(l.others)
+		l.tryLease(l.others)
+	}
+}
+
+// launchAll starts the readers of all kinds but nodes and pods.
+func (l *loop) launchAll() {
+	l.playing = true
+	for k, p := range l.kinds {
+		if kind(k) >= firstOther && len(p.stages) > 0 {
+			l.launch(kind(k))
+		}
+	}
+	if l.cat.fromCluster {
+		l.launch(stageObjects)
+	}
+}
+
+// launch starts the reader of a kind.
+func (l *loop) launch(k kind) {
+	p := l.kinds[k]
+	ctx, cancel := context.WithCancel(l.ctx)
+	p.stop = cancel
+	ref, renew := p.ref, p.renew
+	l.readers.Go(func() { l.readKind(ctx, k, ref, renew) })
+}
+
+// readKind reads the objects of a kind that may come and go, such as a custom one.
+func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew <-chan struct{}) {
+	lost := false
+	for n := 1; ctx.Err() == nil; n++ {
+		where, err := l.find.Resource(ctx, ref.APIGroup, ref.Kind)
+		if err == nil {
+			r := &reader{kind: k, name: ref.Kind, where: &where, path: where.Path("", ""), do: l.do, out: l.batches, renew: renew, log: l.log}
+			r.run(ctx)
+			if r.opened {
+				lost, n = false, 1
+			}
+			err = errNoKind
+		}
+		if !lost && (apierrors.IsNotFound(err) || errors.Is(err, errNoKind)) {
+			lost = true
+			l.log.Info("the API server does not have this kind; waiting for it", "object", ref.Kind+" of "+ref.APIGroup)
+			select {
+			case l.batches <- batch{kind: k, missing: true}:
+			case <-ctx.Done():
+			}
+		}
+		wait(ctx, min(backoff(n), maxSearch))
+	}
+}
+
+// found takes note of where a kind lives.
+func (l *loop) found(k kind, where kube.Resource) {
+	p := l.kinds[k]
+	p.where = where
+	if p.missing {
+		p.missing = false
+		l.judge()
+	}
+}
+
+// noKind forgets the objects of a kind that the API server no longer has, or that has no stages left.
+func (l *loop) noKind(k kind, missing bool) {
+	p := l.kinds[k]
+	p.synced = false
+	for i := range l.t.e {
+		if e := &l.t.e[i]; e.state != free && e.kind == k {
+			l.dropped(uint32(i))
+		}
+	}
+	if p.missing != missing {
+		p.missing = missing
+		l.judge()
+	}
+}

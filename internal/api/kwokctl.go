@@ -27,6 +27,7 @@ type KwokctlOptions struct {
 	KubeSchedulerPort         int      `json:"kubeSchedulerPort,omitempty"`
 	KwokControllerPort        int      `json:"kwokControllerPort,omitempty"`
 	NodeLeaseDurationSeconds  int      `json:"nodeLeaseDurationSeconds,omitempty"`
+	EnableCRDs                []string `json:"enableCRDs,omitempty"`
 	Components                []string `json:"components,omitempty"`
 	Enable                    []string `json:"enable,omitempty"`
 	Disable                   []string `json:"disable,omitempty"`

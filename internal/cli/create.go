@@ -43,6 +43,7 @@ func newCreate(env *Env) *cobra.Command {
 	f.IntVar(&o.EtcdPort, "etcd-port", 0, "port of etcd, with mutual TLS; 0 for a unix socket only")
 	f.BoolVar(&o.EtcdUnsafeNoFsync, "etcd-unsafe-no-fsync", false, "do not wait for the disk: faster, and a power loss may lose the cluster")
 	f.IntVar(&o.NodeLeaseDurationSeconds, "node-lease-duration-seconds", components.DefaultLeaseSeconds, "how long a node lease is valid; 0 for no leases")
+	f.StringSliceVar(&o.EnableCRDs, "enable-crds", nil, "kinds that the controller reads from the cluster: their definitions are installed")
 	f.StringArrayVar(&o.ExtraArgs, "extra-args", nil, "component=key=value: a flag for a component, in place of ours of that name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
@@ -151,7 +152,7 @@ func restoreGiven(cmd *cobra.Command, given map[string]any, options *api.Kwokctl
 		"components": "components", "enable": "enable", "disable": "disable", "kube-apiserver-port": "kubeApiserverPort",
 		"kube-controller-manager-port": "kubeControllerManagerPort", "kube-scheduler-port": "kubeSchedulerPort",
 		"controller-port": "kwokControllerPort", "etcd-port": "etcdPort", "etcd-unsafe-no-fsync": "etcdUnsafeNoFsync",
-		"node-lease-duration-seconds": "nodeLeaseDurationSeconds", "extra-args": "extraArgs",
+		"node-lease-duration-seconds": "nodeLeaseDurationSeconds", "extra-args": "extraArgs", "enable-crds": "enableCRDs",
 	} {
 		if value, ok := given[field]; ok && cmd.Flags().Changed(flag) {
 			keep[field] = value

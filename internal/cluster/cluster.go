@@ -46,6 +46,11 @@ func (c *Cluster) plan(into *components.Plan) error {
 	for i := range plan.Specs {
 		plan.Specs[i].Cluster, plan.Specs[i].Dir = c.Name, c.Dir
 	}
+	extra, err := stageManifests(o.EnableCRDs, c.Others)
+	if err != nil {
+		return fmt.Errorf("cluster %q: %w", c.Name, err)
+	}
+	plan.Manifests = append(plan.Manifests, extra...)
 	c.specs = plan.Specs
 	c.rt = process.New(process.Options{Dir: c.Dir, Log: c.home.Log})
 	if into != nil {

@@ -89,6 +89,9 @@ func (r *Create) check() error {
 	if _, err := components.Make(&r.Options, loopback, func(string, string) string { return "" }); err != nil {
 		return err
 	}
+	if _, err := stageManifests(r.Options.EnableCRDs, r.Others); err != nil {
+		return err
+	}
 	of := map[int]string{}
 	for _, row := range components.Table() {
 		if row.Port == nil || *row.Port(&r.Options) == 0 {

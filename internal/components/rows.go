@@ -3,6 +3,7 @@ package components
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"kwokctl/internal/api"
 	"kwokctl/kustomize"
@@ -123,12 +124,16 @@ func kwokController() Component {
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KwokControllerPort },
 		Args: func(c Context) []string {
-			return []string{
+			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
 				"--node-ip=", "--node-name=localhost", "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--server-address=" + c.Bind + ":" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}
+			if len(c.Options.EnableCRDs) > 0 {
+				args = append(args, "--enable-crds="+strings.Join(c.Options.EnableCRDs, ","))
+			}
+			return args
 		},
 		Probe: func(c Context) runtimes.Probe {
 			base := "http://" + c.Addr("kwok-controller", "http")

@@ -40,7 +40,7 @@ type loop struct {
 	subj subject // what the functions of templates see
 
 	nodes  map[string]*node
-	others *node // stands for all objects that are on no node; nil: there are no stages for any
+	others *node             // stands for all objects that are on no node; nil: there are no stages for any
 	parked map[string]uint32 // lists of entries that wait for a node, by its name
 
 	id            string
@@ -49,7 +49,7 @@ type loop struct {
 	leaseQueue    []*node
 	leasesRead    bool
 	known         map[string]lease // read at start, of nodes not yet seen
-	toldForeign   bool
+	rivals        map[string]int   // other controllers, with how many nodes they were seen to hold
 	delayed       []delayedLease
 
 	queue    [lanes]uint32 // lists of entries that are ready
@@ -67,7 +67,7 @@ type loop struct {
 
 	measured      time.Time
 	late          time.Duration // the most in this measuring period
-	halved, grown time.Time // when the normal lane was last changed
+	halved, grown time.Time     // when the normal lane was last changed
 }
 
 // delayedLease is an attempt to make later.
@@ -92,7 +92,7 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		dice: newDice(cfg.seed), kinds: ownPlayers(), t: newTable(), addr: newAddresses(),
 		nodes: map[string]*node{}, parked: map[string]uint32{}, id: cfg.id,
 		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
-		rest:          map[uint32][]stage.Action{}, bad: map[string]int{},
+		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[string]int{},
 		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
 		staged: make(chan struct{}), report: newReporter(do, st, log)}
 	l.w = newWheel(l.t, l.now)

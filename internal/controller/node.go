@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kwokctl/internal/stage"
 )
@@ -230,21 +231,47 @@ func (l *loop) leased(r *result) {
 	if held {
 		l.stats.leases.WithLabelValues("held").Inc()
 		if !n.held {
-			n.held, n.told = true, ""
-			l.unpark(n)
+			l.tookOver(n)
 		}
 		return
 	}
 	l.stats.leases.WithLabelValues("foreign").Inc()
 	n.held = false
-	if n.told != r.lease.holder {
-		n.told = r.lease.holder
-		level := slog.LevelDebug
-		if !l.toldForeign { // one line is enough to know who it is
-			level, l.toldForeign = slog.LevelWarn, true
-		}
-		l.log.Log(l.ctx, level, "node is held by another controller", "object", n.name, "holder", n.told)
+	l.heldBy(n, r.lease.holder)
+}
+
+// heldBy says that a node is another controller's. Of all its nodes, the first is enough to know who it is.
+func (l *loop) heldBy(n *node, holder string) {
+	if n.told == holder {
+		return
 	}
+	n.told = holder
+	if l.rivals[holder]++; l.rivals[holder] > 1 {
+		l.log.Debug("node is held by another controller", "object", n.name, "holder", holder)
+		return
+	}
+	l.log.Warn("node is held by another controller; it is taken over when its lease runs out", "object", n.name, "holder", holder,
+		"duration", n.lease.duration)
+	refer := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: n.name, UID: types.UID(n.uid)}
+	if n == l.others {
+		refer = corev1.ObjectReference{APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Namespace: "kube-system", Name: n.name}
+	}
+	l.report.event(refer, "Warning", "HeldByAnotherController",
+		"controller "+l.id+" leaves it, and maybe others, to "+holder+", whose lease has not run out")
+}
+
+// tookOver begins to play a node.
+func (l *loop) tookOver(n *node) {
+	if n.told != "" {
+		level := slog.LevelDebug
+		if l.rivals[n.told] > 0 { // the first of that one's
+			level = slog.LevelInfo
+			delete(l.rivals, n.told)
+		}
+		l.log.Log(l.ctx, level, "node is taken over from another controller", "object", n.name, "holder", n.told)
+	}
+	n.held, n.told = true, ""
+	l.unpark(n)
 }
 
 // leaseFailed tries again soon, while the lease still lasts.

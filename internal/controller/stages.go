@@ -66,10 +66,14 @@ func (c *catalog) due() time.Time {
 	return c.last.Add(settleTime)
 }
 
-// byKind sorts the stages by what they are for. A kind without any has the built-in ones.
+// byKind sorts the stages by what they are for. A kind without any that can be read has the built-in ones.
 func (c *catalog) byKind() map[api.ResourceRef][]*api.Stage {
-	sets := map[api.ResourceRef][]*api.Stage{}
-	add := func(s *api.Stage) { sets[s.Spec.ResourceRef] = append(sets[s.Spec.ResourceRef], s) }
+	sets, own := map[api.ResourceRef][]*api.Stage{}, map[api.ResourceRef]bool{}
+	add := func(s *api.Stage) {
+		ref := s.Spec.ResourceRef
+		sets[ref] = append(sets[ref], s)
+		own[ref] = own[ref] || c.aside[s].Reason != reasonInvalid
+	}
 	for _, s := range c.fixed {
 		add(s)
 	}
@@ -78,10 +82,9 @@ func (c *catalog) byKind() map[api.ResourceRef][]*api.Stage {
 			add(s.Stage)
 		}
 	}
-	own := maps.Clone(sets)
 	for _, s := range c.builtIn {
-		if own[s.Spec.ResourceRef] == nil {
-			add(s)
+		if ref := s.Spec.ResourceRef; !own[ref] {
+			sets[ref] = append(sets[ref], s)
 		}
 	}
 	return sets
@@ -90,7 +93,18 @@ func (c *catalog) byKind() map[api.ResourceRef][]*api.Stage {
 // restage makes the players play the Stages there are now.
 func (l *loop) restage() {
 	l.cat.changed = time.Time{}
-	sets := l.cat.byKind()
+	l.deal(l.cat.byKind())
+	l.deal(l.cat.byKind()) // where all turned out to be invalid
+	l.judge()
+	select {
+	case <-l.staged:
+	default:
+		close(l.staged)
+	}
+}
+
+// deal gives each kind its stages.
+func (l *loop) deal(sets map[api.ResourceRef][]*api.Stage) {
 	for k, p := range l.kinds {
 		if kind(k) == stageObjects {
 			continue
@@ -112,12 +126,6 @@ func (l *loop) restage() {
 		l.holdOthers()
 		l.replace(kind(len(l.kinds)-1), sets[ref])
 	}
-	l.judge()
-	select {
-	case <-l.staged:
-	default:
-		close(l.staged)
-	}
 }
 
 // replace gives a kind other stages, and looks at all its objects anew.
@@ -134,7 +142,7 @@ func (l *loop) replace(k kind, list []*api.Stage) {
 	for _, err := range errs {
 		var e *stage.StageError
 		if errors.As(err, &e) {
-			l.reject(p.stage(e.Stage), "Invalid", e)
+			l.reject(p.stage(e.Stage), reasonInvalid, e)
 		}
 	}
 	for _, s := range list {
@@ -280,8 +288,10 @@ func (l *loop) breach(k kind, s *stage.StageError) {
 	}
 }
 
-// conditionReady is the condition that says whether a Stage is played.
-const conditionReady = "Ready"
+const (
+	conditionReady = "Ready"   // says whether a Stage is played
+	reasonInvalid  = "Invalid" // it does not compile
+)
 
 // judge brings the conditions of the Stages in the cluster up to date.
 func (l *loop) judge() {
@@ -294,7 +304,7 @@ func (l *loop) judge() {
 		ref := s.Spec.ResourceRef
 		switch {
 		case s.bad != nil:
-			c = api.Condition{Type: conditionReady, Status: "False", Reason: "Invalid", Message: s.bad.Error()}
+			c = api.Condition{Type: conditionReady, Status: "False", Reason: reasonInvalid, Message: s.bad.Error()}
 		case bad:
 		case missing[ref]:
 			c = api.Condition{Type: conditionReady, Status: "False", Reason: "KindNotFound",

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/kustomize"
+)
+
+// stageManifests are the definitions of the kinds that the controller reads from the cluster, and the rights it needs
+// when there may be stages for kinds other than nodes and pods.
+func stageManifests(kinds []string, others []api.Object) ([]byte, error) {
+	var all []byte
+	for _, kind := range kinds {
+		text, ok := kustomize.CRD(kind)
+		if !ok {
+			var known []string
+			for _, k := range api.Kinds {
+				if k.Version == api.Version {
+					known = append(known, k.Name)
+				}
+			}
+			return nil, fmt.Errorf("enable-crds: no kind %q; there are %s", kind, strings.Join(known, ", "))
+		}
+		all = append(append(all, "---\n"...), text...)
+	}
+	stages := api.Of[*api.Stage](others)
+	inCluster := slices.Contains(kinds, "Stage")
+	if inCluster && len(stages) > 0 {
+		return nil, fmt.Errorf("%s: stage %s: with enable-crds Stage, Stages are objects in the cluster and no file may have any",
+			stages[0].File, stages[0].Metadata.Name)
+	}
+	if inCluster || slices.ContainsFunc(stages, unusual) {
+		all = append(append(all, "---\n"...), kustomize.AnythingRBAC()...)
+	}
+	return all, nil
+}
+
+// unusual tells whether playing a stage needs more rights than a kubelet has.
+func unusual(s *api.Stage) bool {
+	ref := s.Spec.ResourceRef
+	if ref.APIGroup != "v1" || ref.Kind != "Pod" && ref.Kind != "Node" {
+		return true
+	}
+	return slices.ContainsFunc(s.Spec.Steps, func(st api.Step) bool {
+		return st.Apply != nil || st.Patch != nil && st.Patch.Impersonation != nil
+	})
+}

@@ -1,0 +1,158 @@
+package snapshot
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"kwokctl/internal/files"
+)
+
+// Save lets fill write what becomes the file at path, whole and private to the user, or nothing. The path - is out.
+// A name that ends in .gz or .tgz is compressed. A file that is there is not replaced.
+func Save(path string, out io.Writer, fill func(io.Writer) error) error {
+	if path == "-" {
+		return fill(out)
+	}
+	if err := CheckNew(path); err != nil {
+		return err
+	}
+	return files.WriteStream(path, 0o600, func(w io.Writer) error {
+		if !strings.HasSuffix(path, ".gz") && !strings.HasSuffix(path, ".tgz") {
+			return fill(w)
+		}
+		z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+		if err != nil {
+			return err
+		}
+		return errors.Join(fill(z), z.Close())
+	})
+}
+
+// CheckNew returns an error if there is something at path, which Save does not replace.
+func CheckNew(path string) error {
+	if path == "-" {
+		return nil
+	}
+	switch _, err := os.Lstat(path); {
+	case err == nil:
+		return fmt.Errorf("save %s: it exists; choose another name or remove it", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("save %s: %w", path, err)
+	}
+	return nil
+}
+
+// Input is a file that is read.
+type Input struct {
+	io.Reader        // its content, decompressed if it was compressed
+	Name      string // for messages
+	file      *os.File
+	raw       *counter
+	size      int64
+}
+
+// Open opens the file at path; the path - is in. Whether it is compressed is seen from its content. What is no
+// regular file is refused: reading it might never end.
+func Open(path string, in io.Reader) (*Input, error) {
+	i := &Input{Name: path}
+	if path == "-" {
+		i.Name = "standard input"
+		i.raw = &counter{Reader: in}
+	} else {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, unpath(err))
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("read %s: it is a %s; a file is needed", path, kindOf(info.Mode()))
+		}
+		if i.file, err = os.Open(path); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, unpath(err))
+		}
+		i.raw, i.size = &counter{Reader: i.file}, info.Size()
+	}
+	if err := i.decompress(); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
+}
+
+func (i *Input) decompress() error {
+	b := bufio.NewReaderSize(i.raw, 1<<16)
+	i.Reader = b
+	head, err := b.Peek(2)
+	if errors.Is(err, io.EOF) && len(head) == 0 {
+		return fmt.Errorf("read %s: it is empty", i.Name)
+	}
+	if string(head) != "\x1f\x8b" {
+		return nil // an error comes again
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return fmt.Errorf("read %s: decompress: %w", i.Name, err)
+	}
+	i.Reader = z
+	return nil
+}
+
+// Rewind begins again from the start; standard input cannot.
+func (i *Input) Rewind() error {
+	if i.file == nil {
+		return fmt.Errorf("read %s: it can be read only once", i.Name)
+	}
+	if _, err := i.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read %s: %w", i.Name, unpath(err))
+	}
+	i.raw.n = 0
+	return i.decompress()
+}
+
+// Progress is how many bytes of the file were read, and how many there are: 0 when that is not known.
+func (i *Input) Progress() (done, total int64) { return i.raw.n, i.size }
+
+// Close closes the file.
+func (i *Input) Close() error {
+	if i.file == nil {
+		return nil
+	}
+	return i.file.Close()
+}
+
+// counter counts what is read through it.
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// unpath strips the path that a message names already.
+func unpath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}

@@ -85,6 +85,7 @@ var Kinds = []Kind{
 		New: func() Object { return &KwokctlConfiguration{} }},
 	{Name: "KwokctlResource", Version: ConfigVersion, Plural: "kwokctlresources",
 		New: func() Object { return &KwokctlResource{} }},
+	{Name: "NodePool", Version: ConfigVersion, Plural: "nodepools", New: func() Object { return &NodePool{Replicas: 1} }},
 	{Name: "Stage", Version: Version, Plural: "stages", New: func() Object { return &Stage{} }},
 	{Name: "Metric", Version: Version, Plural: "metrics", New: func() Object { return &Metric{} }},
 	{Name: "Exec", Version: Version, Plural: "execs", Namespaced: true, New: func() Object { return &Exec{} }},

@@ -142,14 +142,17 @@ func newRoot(env *Env) *cobra.Command {
 	root.AddCommand(
 		parent("create", "Create a cluster", newCreate(env)),
 		parent("delete", "Delete a cluster", newDelete(env)),
-		parent("start", "Start a stopped cluster", newStart(env)),
-		parent("stop", "Stop a cluster; start brings it back as it was", newStop(env)),
+		parent("start", "Start a stopped cluster or component", newStart(env), newStartComponent(env)),
+		parent("stop", "Stop a cluster or component; start brings it back as it was", newStop(env), newStopComponent(env)),
+		parent("export", "Copy the logs of a cluster", newExportLogs(env)),
 		parent("get", "List clusters, components, or how to connect", newGetClusters(env), newGetComponents(env), newGetKubeconfig(env)),
 		newLogs(env),
 		newScale(env),
+		newPortForward(env),
 		newKubectl(env),
 		newEtcdctl(env),
 	)
+	completeFlags(env, root)
 	return root
 }
 

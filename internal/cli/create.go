@@ -32,6 +32,7 @@ func newCreate(env *Env) *cobra.Command {
 	kubeconfigFlag(cmd, &configPath)
 	f.DurationVar(&req.Wait.Ready, "wait", 0, "wait until the default service account exists and nodes and pods can be made; fail after this time")
 	f.DurationVar(&req.Wait.Timeout, "timeout", 0, "time limit for all of it; 0 for none")
+	f.BoolVar(&req.KeepContext, "keep-context", false, "leave the current context of the kubeconfig file as it is")
 	f.BoolVar(&req.Retain, "retain", false, "keep what was made when it fails")
 	f.StringSliceVar(&o.Components, "components", nil, "components of the cluster; all when not given")
 	f.StringSliceVar(&o.Enable, "enable", nil, "components to add")
@@ -95,7 +96,10 @@ func create(ctx context.Context, env *Env, req cluster.Create) error {
 		return nil
 	}
 	fmt.Fprintf(env.Err, "Cluster %s is ready in %s.", c.Name, seconds(time.Since(began)))
-	if req.Kubeconfig != "" {
+	switch {
+	case req.Kubeconfig != "" && req.KeepContext:
+		fmt.Fprintf(env.Err, " Context %s is in %s.", cluster.Context(c.Name), req.Kubeconfig)
+	case req.Kubeconfig != "":
 		fmt.Fprintf(env.Err, " Context %s is now current in %s.", cluster.Context(c.Name), req.Kubeconfig)
 	}
 	fmt.Fprintf(env.Err, "\n\nNext:\n  kwokctl scale node --replicas 10 --name %[1]s\n  kwokctl --name %[1]s kubectl get nodes\n  kwokctl delete cluster --name %[1]s\n", c.Name)

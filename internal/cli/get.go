@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,8 +15,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kwokctl/internal/cluster"
-	"kwokctl/internal/kubeconfig"
-	"kwokctl/internal/pki"
 	"kwokctl/runtimes"
 )
 
@@ -141,65 +136,6 @@ func newGetComponents(env *Env) *cobra.Command {
 		})
 	}
 	return cmd
-}
-
-func newGetKubeconfig(env *Env) *cobra.Command {
-	var (
-		host, user string
-		groups     []string
-	)
-	cmd := &cobra.Command{Use: "kubeconfig", Short: "Print a kubeconfig for a cluster", Args: exactly(cobra.NoArgs)}
-	cmd.Flags().StringVar(&host, "host", "127.0.0.1", "host, or host:port, to put in place of the API server's; empty leaves it")
-	cmd.Flags().StringVar(&user, "user", "kwok-admin", "name of the user")
-	cmd.Flags().StringSliceVar(&groups, "group", []string{"system:masters"}, "groups of the user")
-	cmd.RunE = func(*cobra.Command, []string) error {
-		c, err := env.open()
-		if err != nil {
-			return err
-		}
-		e, err := c.Entry()
-		if err != nil {
-			return err
-		}
-		if e.Server, err = replaceHost(e.Server, host); err != nil {
-			return err
-		}
-		if user != "kwok-admin" || !slices.Equal(groups, []string{"system:masters"}) {
-			key, err := os.ReadFile(filepath.Join(c.Dir, "pki", "ca.key"))
-			if err != nil {
-				return fmt.Errorf("sign certificate of %q: %w", user, err)
-			}
-			if e.Cert, e.Key, err = pki.Sign(e.CA, key, user, groups, time.Now()); err != nil {
-				return fmt.Errorf("sign certificate of %q: %w", user, err)
-			}
-		}
-		data, err := kubeconfig.Encode(e)
-		if err != nil {
-			return err
-		}
-		_, err = env.Out.Write(data)
-		return err
-	}
-	return cmd
-}
-
-// replaceHost puts host, or host:port, in place of the host of server.
-func replaceHost(server, host string) (string, error) {
-	if host == "" {
-		return server, nil
-	}
-	if strings.ContainsAny(host, " /?#@\\") {
-		return "", &usageError{fmt.Errorf("--host %q: not a host or host:port", host)}
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		return "", fmt.Errorf("address of the API server: %w", err)
-	}
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(strings.Trim(host, "[]"), u.Port())
-	}
-	u.Host = host
-	return u.String(), nil
 }
 
 func formatFlag(cmd *cobra.Command, into *string) {

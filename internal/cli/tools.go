@@ -1,10 +1,10 @@
 package cli
 
 import (
-	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -12,12 +12,10 @@ import (
 	"kwokctl/internal/cluster"
 )
 
-// maxSocket is how long the path of a unix socket may be.
-const maxSocket = 107
-
 func newLogs(env *Env) *cobra.Command {
 	var follow bool
-	cmd := &cobra.Command{Use: "logs COMPONENT", Short: "Print the log of a component", Args: exactly(cobra.ExactArgs(1))}
+	cmd := &cobra.Command{Use: "logs COMPONENT", Short: "Print the log of a component", Args: exactly(cobra.ExactArgs(1)),
+		ValidArgsFunction: complete(0, env.componentNames)}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := env.open()
@@ -42,29 +40,35 @@ func newKubectl(env *Env) *cobra.Command {
 
 func newEtcdctl(env *Env) *cobra.Command {
 	return tool(env, "etcdctl", "Run etcdctl on the cluster's etcd", func(c *cluster.Cluster) ([]string, error) {
-		path := c.EtcdSocket()
-		if len(path) > maxSocket {
-			// Open for the life of this process, which is about to become etcdctl.
-			dir, err := syscall.Open(c.Dir, syscall.O_RDONLY, 0)
-			if err != nil {
-				return nil, fmt.Errorf("open cluster directory: %w", err)
-			}
-			path = fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))
-		}
-		return []string{"--endpoints=unix://" + path}, nil
+		path, _, err := c.ShortEtcdSocket() // good for the life of this process, which is about to become etcdctl
+		return []string{"--endpoints=unix://" + path}, err
 	})
 }
 
 // tool is a command that becomes an embedded program. All that follows its name belongs to that program.
 func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, error)) *cobra.Command {
+	ours := func() ([]string, error) {
+		c, err := env.open()
+		if err != nil {
+			return nil, err
+		}
+		return flags(c)
+	}
 	return &cobra.Command{
 		Use: name, Short: short, DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := env.open()
+		// The program completes its own command line, and prints the result itself.
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			ours, err := ours()
 			if err != nil {
-				return err
+				return nil, cobra.ShellCompDirectiveError
 			}
-			ours, err := flags(c)
+			cmd.Root().SetOut(io.Discard)
+			cmd.Root().SetErr(io.Discard)
+			env.Applet(name, slices.Concat([]string{cobra.ShellCompRequestCmd}, ours, args, []string{begun}))
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			ours, err := ours()
 			if err != nil {
 				return err
 			}

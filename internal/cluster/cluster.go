@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"kwokctl/internal/components"
@@ -69,14 +68,11 @@ func (c *Cluster) Specs() []runtimes.Spec { return c.specs }
 
 // Logs copies the log of a component to w; with follow, until ctx ends.
 func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follow bool) error {
-	var names []string
-	for _, s := range c.specs {
-		if s.Name == component {
-			return c.rt.Logs(ctx, s, w, follow)
-		}
-		names = append(names, s.Name)
+	s, err := c.Spec(component)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("no component %q in cluster %q; it has %s", component, c.Name, strings.Join(names, ", "))
+	return c.rt.Logs(ctx, s, w, follow)
 }
 
 // Kubeconfig returns the path of the administrator's kubeconfig.

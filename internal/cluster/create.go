@@ -38,12 +38,13 @@ type Wait struct {
 
 // Create is what to create.
 type Create struct {
-	Name       string
-	Options    api.KwokctlOptions
-	Others     []api.Object // stages and the like for the controller
-	Kubeconfig string       // file that gets the context; "": none
-	Retain     bool         // keep what was made when it fails, for its logs
-	Wait       Wait
+	Name        string
+	Options     api.KwokctlOptions
+	Others      []api.Object // stages and the like for the controller
+	Kubeconfig  string       // file that gets the context; "": none
+	KeepContext bool         // the context does not become the current one
+	Retain      bool         // keep what was made when it fails, for its logs
+	Wait        Wait
 }
 
 // Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
@@ -156,7 +157,7 @@ func (c *Cluster) finish(ctx context.Context, req Create, observe Observe) error
 	if err := c.start(ctx, req.Wait, observe); err != nil {
 		return err
 	}
-	return c.announce(ctx, req.Kubeconfig)
+	return c.announce(ctx, req.Kubeconfig, !req.KeepContext)
 }
 
 // isReady tells whether nothing is left to do.
@@ -361,7 +362,7 @@ func (c *Cluster) apply(ctx context.Context) error {
 
 // announce adds the context of the cluster to the user's kubeconfig file. It comes last: who finds the context
 // finds a cluster behind it.
-func (c *Cluster) announce(ctx context.Context, path string) error {
+func (c *Cluster) announce(ctx context.Context, path string, makeCurrent bool) error {
 	if path == "" {
 		return nil
 	}
@@ -375,5 +376,5 @@ func (c *Cluster) announce(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return kubeconfig.Add(ctx, path, entry, true)
+	return kubeconfig.Add(ctx, path, entry, makeCurrent)
 }

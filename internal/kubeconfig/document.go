@@ -119,10 +119,16 @@ func (d *document) encode() ([]byte, error) {
 // put adds or replaces the entry.
 func (d *document) put(e Entry, makeCurrent bool) {
 	cluster := mapping()
-	if len(e.CA) > 0 {
+	switch {
+	case e.Insecure:
+		set(cluster, "insecure-skip-tls-verify", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"})
+	case len(e.CA) > 0:
 		set(cluster, "certificate-authority-data", scalar(base64.StdEncoding.EncodeToString(e.CA)))
 	}
 	set(cluster, "server", scalar(e.Server))
+	if e.ServerName != "" && !e.Insecure {
+		set(cluster, "tls-server-name", scalar(e.ServerName))
+	}
 	set(d.ensure("clusters", "cluster", e.Name), "cluster", cluster)
 
 	// The context keeps what the user added to it, such as a namespace.

@@ -26,6 +26,9 @@ type Entry struct {
 	CA     []byte // PEM, as are Cert and Key
 	Cert   []byte
 	Key    []byte
+
+	ServerName string // that the server's certificate has, if it is not the host of Server
+	Insecure   bool   // the server's certificate is not looked at, and CA is left out: clients refuse to have both
 }
 
 // Path is the file where a new context is written, by kubectl's rules: the --kubeconfig flag; else the only or first

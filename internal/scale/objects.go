@@ -26,13 +26,14 @@ type scaler struct {
 	client    *kube.Client
 	job       Job
 	params    map[string]any
+	extra     *pool
 	resource  kube.Resource
 	namespace string // empty for a cluster-wide kind
 }
 
 // locate renders one object to learn its kind and namespace.
 func (s *scaler) locate(ctx context.Context) error {
-	r, err := newRenderer(s.job, s.params)
+	r, err := newRenderer(s.job, s.params, s.extra)
 	if err != nil {
 		return err
 	}
@@ -44,6 +45,9 @@ func (s *scaler) locate(ctx context.Context) error {
 	kind, _ := o["kind"].(string)
 	if apiVersion == "" || kind == "" {
 		return fmt.Errorf("template %s: its output has no apiVersion or no kind", s.job.Kind)
+	}
+	if s.extra != nil && (apiVersion != "v1" || kind != "Node") {
+		return fmt.Errorf("pool %s: template %s makes objects of kind %s; pools are of nodes", s.job.Name, s.job.Kind, kind)
 	}
 	if s.resource, err = s.client.Resource(ctx, apiVersion, kind); err != nil {
 		return err
@@ -129,7 +133,7 @@ func (s *scaler) grow(ctx context.Context, present []metav1.PartialObjectMetadat
 		}
 	}
 	return each(ctx, n, func() (func(context.Context, int) error, error) {
-		r, err := newRenderer(s.job, s.params)
+		r, err := newRenderer(s.job, s.params, s.extra)
 		return func(ctx context.Context, i int) error { return s.create(ctx, r, serials[i]) }, err
 	}, progress)
 }

@@ -20,12 +20,13 @@ const tries = 10
 type renderer struct {
 	job    Job
 	params map[string]any
+	extra  *pool
 	t      *expr.Template
 	serial int // of the object being rendered; the template's functions look here
 }
 
-func newRenderer(job Job, params map[string]any) (*renderer, error) {
-	r := &renderer{job: job, params: params}
+func newRenderer(job Job, params map[string]any, extra *pool) (*renderer, error) {
+	r := &renderer{job: job, params: params, extra: extra}
 	funcs := expr.Base(job.Version, time.Now()).With(expr.Funcs{
 		"Name":      func() string { return r.job.objectName(r.serial) },
 		"Namespace": func() string { return r.job.Namespace },
@@ -58,22 +59,24 @@ func (r *renderer) render(serial int, namespace string) (map[string]any, error) 
 	if !ok {
 		return nil, fmt.Errorf("template %s: its output is not an object", r.job.Kind)
 	}
-	meta, ok := o["metadata"].(map[string]any)
-	if !ok {
-		meta = map[string]any{}
-		o["metadata"] = meta
-	}
-	labels, ok := meta["labels"].(map[string]any)
-	if !ok {
-		labels = map[string]any{}
-		meta["labels"] = labels
-	}
-	labels[Label] = r.job.Name
+	r.extra.apply(o, serial)
+	meta := within(o, "metadata")
+	within(meta, "labels")[Label] = r.job.Name
 	meta["name"] = r.job.objectName(serial)
 	if namespace != "" {
 		meta["namespace"] = namespace
 	}
 	return o, nil
+}
+
+// within is the mapping at key of o, which is made if it is not there.
+func within(o map[string]any, key string) map[string]any {
+	m, ok := o[key].(map[string]any)
+	if !ok {
+		m = map[string]any{}
+		o[key] = m
+	}
+	return m
 }
 
 // parameters runs each program on the parameters; its one output takes their place.

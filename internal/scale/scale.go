@@ -36,7 +36,8 @@ type Job struct {
 	SerialLength int      // digits of the serial number in a name; 0: none, for one object at most
 	Params       []string // jq programs, each changing the template's parameters
 	Resource     *api.KwokctlResource
-	Version      string // of kwokctl, for the template function Version
+	Pool         *api.NodePool // what its nodes have besides; nil: nothing
+	Version      string        // of kwokctl, for the template function Version
 }
 
 // Run creates what is missing or deletes the newest of what is too much, so that Replicas objects remain. Objects
@@ -44,7 +45,11 @@ type Job struct {
 // nil, is called after each object, one call at a time.
 func Run(ctx context.Context, cfg *rest.Config, job Job, progress func(done, total int)) error {
 	job.Name = cmp.Or(job.Name, job.Kind)
-	if err := job.check(); err != nil {
+	if err := job.Check(); err != nil {
+		return err
+	}
+	extra, err := compilePool(job.Pool)
+	if err != nil {
 		return err
 	}
 	if job.Resource == nil {
@@ -62,7 +67,7 @@ func Run(ctx context.Context, cfg *rest.Config, job Job, progress func(done, tot
 	if err != nil {
 		return err
 	}
-	s := &scaler{client: c, job: job, params: params}
+	s := &scaler{client: c, job: job, params: params, extra: extra}
 	if err := s.locate(ctx); err != nil {
 		return err
 	}
@@ -82,8 +87,11 @@ func Run(ctx context.Context, cfg *rest.Config, job Job, progress func(done, tot
 	return s.grow(ctx, present, job.Replicas-len(live), progress)
 }
 
-// check finds what no API server would accept, before any is asked.
-func (j Job) check() error {
+// Check finds what no API server would accept, before any is asked.
+func (j Job) Check() error {
+	if _, err := compilePool(j.Pool); err != nil {
+		return err
+	}
 	switch {
 	case j.Replicas < 0:
 		return fmt.Errorf("scale %s: replicas %d: must be 0 or more", j.Name, j.Replicas)
@@ -110,6 +118,12 @@ func (j Job) objectName(serial int) string {
 	}
 	digits := strconv.Itoa(serial)
 	return j.Name + "-" + strings.Repeat("0", max(j.SerialLength-len(digits), 0)) + digits
+}
+
+// Kinds are the templates that we ship.
+func Kinds() []string {
+	all, _ := kustomize.ScaleResources() // they are part of the program
+	return slices.Sorted(maps.Keys(all))
 }
 
 // builtIn is the template that we ship for a kind.

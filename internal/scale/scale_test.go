@@ -230,7 +230,7 @@ func render[T any](t *testing.T, job Job, serial int) T {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rr, err := newRenderer(job, params)
+	rr, err := newRenderer(job, params, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func BenchmarkRender(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			rr, err := newRenderer(Job{Kind: kind, Name: kind, SerialLength: 6, Resource: r}, verbatim(r.Parameters).(map[string]any))
+			rr, err := newRenderer(Job{Kind: kind, Name: kind, SerialLength: 6, Resource: r}, verbatim(r.Parameters).(map[string]any), nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kwokctl/internal/components"
+	"kwokctl/internal/scale"
+)
+
+// completer says what an argument or the value of a flag may be.
+type completer = cobra.CompletionFunc
+
+// complete offers what list returns, to an argument at place (from 0) or, with a negative place, to a flag.
+func complete(place int, list func() []string) completer {
+	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if place >= 0 && len(args) != place {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		fits := slices.DeleteFunc(slices.Clone(list()), func(s string) bool { return !strings.HasPrefix(s, begun) })
+		return fits, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// clusterNames are the clusters that exist.
+func (e *Env) clusterNames() []string {
+	home, err := e.home()
+	if err != nil {
+		return nil
+	}
+	names, _ := home.List() // completion has no way to complain
+	return names
+}
+
+// componentNames are the components of the cluster that is named, or all there are when it does not exist.
+func (e *Env) componentNames() []string {
+	var names []string
+	if c, err := e.open(); err == nil {
+		for _, s := range c.Specs() {
+			names = append(names, s.Name)
+		}
+		return names
+	}
+	for _, row := range components.Table() {
+		names = append(names, row.Name)
+	}
+	return names
+}
+
+// completeKinds offers the templates of scale.
+func completeKinds(env *Env) completer {
+	return complete(0, func() []string {
+		kinds := scale.Kinds()
+		if docs, err := env.scaleDocuments(); err == nil {
+			for _, r := range docs.resources {
+				kinds = append(kinds, r.Metadata.Name)
+			}
+		}
+		slices.Sort(kinds)
+		return slices.Compact(kinds)
+	})
+}
+
+// completeFlags makes the values of flags known by name complete, wherever they occur.
+func completeFlags(env *Env, cmd *cobra.Command) {
+	all := func() []string {
+		var names []string
+		for _, row := range components.Table() {
+			names = append(names, row.Name)
+		}
+		return names
+	}
+	for flag, list := range map[string]func() []string{
+		"name": env.clusterNames, "components": all, "enable": all, "disable": all,
+		"v":      func() []string { return []string{"DEBUG", "INFO", "WARN", "ERROR"} },
+		"output": func() []string { return formats },
+	} {
+		if f := cmd.LocalFlags().Lookup(flag); f != nil {
+			if _, done := cmd.GetFlagCompletionFunc(flag); !done {
+				_ = cmd.RegisterFlagCompletionFunc(flag, complete(-1, list)) // the flag is there
+			}
+		}
+	}
+	for _, child := range cmd.Commands() {
+		completeFlags(env, child)
+	}
+}

@@ -289,10 +289,21 @@ func (w *world) supervisorPID() int {
 	return reply.Supervisor.PID
 }
 
+// signal sends sig to a process. A process that is stopped by it has stopped when signal returns.
 func (w *world) signal(pid int, sig syscall.Signal) {
 	w.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
 		w.Fatal(err)
+	}
+	for sig == syscall.SIGSTOP {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			w.Fatal(err)
+		}
+		if strings.HasPrefix(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " T") {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

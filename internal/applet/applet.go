@@ -35,6 +35,7 @@ var table = map[string]func() int{
 	"etcdutl":                 etcdutil,
 	"kube-apiserver":          kubeAPIServer,
 	"kube-controller-manager": func() int { return component(kcm.NewControllerManagerCommand()) },
+	"kectl":                   kectlMain,
 	"kube-scheduler":          func() int { return component(scheduler.NewSchedulerCommand()) },
 	"kubectl":                 kubectl,
 	"kwok":                    kwok,

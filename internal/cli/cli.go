@@ -151,6 +151,8 @@ func newRoot(env *Env) *cobra.Command {
 		newPortForward(env),
 		newKubectl(env),
 		newEtcdctl(env),
+		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),
+		newHack(env),
 	)
 	completeFlags(env, root)
 	return root

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kwokctl/internal/cluster"
+)
+
+// newKectl makes the command that reads and writes the cluster's etcd.
+func newKectl(env *Env, name, short string, more ...string) *cobra.Command {
+	cmd := tool(env, "kectl", short, func(c *cluster.Cluster) ([]string, error) {
+		path, _, err := c.ShortEtcdSocket() // good for the life of this process, which is about to become kectl
+		return append([]string{"--endpoints=unix://" + path, "--prefix=" + etcdPrefix(c)}, more...), err
+	})
+	cmd.Use = name
+	return cmd
+}
+
+// newHack is what kectl was called up to v0.7. Its get showed YAML.
+func newHack(env *Env) *cobra.Command {
+	hack := parent("hack", "Old name of kectl")
+	hack.Hidden = true
+	for _, name := range []string{"get", "put", "delete"} {
+		more := []string{name}
+		if name == "get" {
+			more = append(more, "--output=yaml")
+		}
+		hack.AddCommand(newKectl(env, name, "Old name of kectl "+name, more...))
+	}
+	return hack
+}
+
+// etcdPrefix is the prefix of all keys of a cluster.
+func etcdPrefix(c *cluster.Cluster) string {
+	prefix := "/registry"
+	for _, s := range c.Specs() {
+		for _, arg := range s.Args {
+			if value, ok := strings.CutPrefix(arg, "--etcd-prefix="); ok && s.Name == "kube-apiserver" {
+				prefix = value
+			}
+		}
+	}
+	return prefix
+}

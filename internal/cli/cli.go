@@ -149,6 +149,7 @@ func newRoot(env *Env) *cobra.Command {
 		newLogs(env),
 		newScale(env),
 		newPortForward(env),
+		newDoctor(env),
 		newKubectl(env),
 		newEtcdctl(env),
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),

@@ -39,7 +39,7 @@ type clusterRow struct {
 func newGetClusters(env *Env) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{Use: "clusters", Aliases: []string{"cluster"}, Short: "List clusters", Args: exactly(cobra.NoArgs)}
-	formatFlag(cmd, &format)
+	formatFlag(cmd, &format, "name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		home, err := env.home()
 		if err != nil {
@@ -111,7 +111,7 @@ func summary(list []runtimes.Status) (word string, ready, total int) {
 func newGetComponents(env *Env) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{Use: "components", Aliases: []string{"component"}, Short: "List the components of a cluster", Args: exactly(cobra.NoArgs)}
-	formatFlag(cmd, &format)
+	formatFlag(cmd, &format, "name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := env.open()
 		if err != nil {
@@ -138,8 +138,8 @@ func newGetComponents(env *Env) *cobra.Command {
 	return cmd
 }
 
-func formatFlag(cmd *cobra.Command, into *string) {
-	cmd.Flags().StringVarP(into, "output", "o", "name", "output format: "+strings.Join(formats, ", "))
+func formatFlag(cmd *cobra.Command, into *string, unset string) {
+	cmd.Flags().StringVarP(into, "output", "o", unset, "output format: "+strings.Join(formats, ", "))
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if !slices.Contains(formats, *into) {
 			return &usageError{fmt.Errorf("-o %q: allowed are %s", *into, strings.Join(formats, ", "))}
@@ -164,7 +164,7 @@ func list[T any](w io.Writer, format string, rows []T, name func(T) string, head
 		return err
 	case "wide":
 		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		if len(rows) > 0 {
+		if len(rows) > 0 && head != "" {
 			fmt.Fprintln(t, head)
 		}
 		for _, r := range rows {

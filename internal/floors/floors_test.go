@@ -23,8 +23,9 @@ func floors() map[string]int {
 		"internal/applet": 4, "internal/cli": 4,
 		"internal/cluster": 3, "internal/controller": 3, "internal/kubelet": 3,
 		"internal/components": 2, "internal/stage": 2, "internal/snapshot": 2, "internal/scale": 2,
-		"internal/kectl": 2,
-		"internal/expr":  1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1,
+		"internal/kectl":    2,
+		"internal/download": 1,
+		"internal/expr":     1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1,
 		"runtimes/process": 1, "runtimes/docker": 1,
 		"internal/api": 0, "internal/files": 0, "runtimes": 0, "kustomize": 0, "internal/floors": 0, "internal/floors/platforms": 0,
 	}

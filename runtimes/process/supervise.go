@@ -255,6 +255,15 @@ func raiseFiles() error {
 	return nil
 }
 
+// CheckLimits says which limit of this user is too low for a cluster.
+func CheckLimits() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read limit of open files: %w", err)
+	}
+	return checkFiles(limit.Max)
+}
+
 func checkFiles(hard uint64) error {
 	if hard >= needFiles {
 		return nil

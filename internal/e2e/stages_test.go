@@ -1,0 +1,310 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const widgetDefinition = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Widget, plural: widgets, singular: widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
+
+// everyStep has every kind of step, for a kind that is defined later.
+const everyStep = `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: widget-start}
+spec:
+  resourceRef: {apiGroup: example.com/v1, kind: Widget}
+  selector:
+    matchLabels: {play: "yes"}
+    matchExpressions:
+    - cel: {expression: "!has(self.status)"}
+  weightFrom: {jq: {expression: .spec.weight}}
+  delay:
+    durationFrom: {cel: {expression: "duration(self.spec.wait)"}}
+  steps:
+  - event: {type: Normal, reason: Starting, message: widget starts}
+  - finalizers: {add: [{value: example.com/hold}]}
+  - apply:
+      template: |
+        apiVersion: v1
+        kind: ConfigMap
+        metadata: {name: {{ .metadata.name }}-made, labels: {mark: me}}
+        data: {from: {{ .metadata.uid }}}
+  - patch: {type: json, root: spec, template: '[{op: add, path: /started, value: {{ Now | Quote }}}]'}
+  - patch: {subresource: status, root: status, template: 'phase: Running'}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: widget-end}
+spec:
+  resourceRef: {apiGroup: example.com/v1, kind: Widget}
+  selector:
+    matchExpressions:
+    - {key: .metadata.deletionTimestamp, operator: Exists}
+  next: {finalizers: {empty: true}, delete: true}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: configmap-mark}
+spec:
+  resourceRef: {apiGroup: v1, kind: ConfigMap}
+  selector: {matchLabels: {mark: me}}
+  steps:
+  - patch:
+      type: strategic
+      impersonation: {username: painter}
+      template: 'data: {marked: "yes"}'
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: painter}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: painter}]
+`
+
+func TestStagesOfAnyKind(t *testing.T) {
+	w := newWorld(t)
+	w.create("any", "--enable-crds", "Stage")
+	w.apply("any", everyStep)
+	ready := func(stage string) string {
+		return w.kubectl("any", "get", "stage", stage, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].reason}`)
+	}
+	w.eventually(5*time.Second, "a Stage for a kind that is not there says so", func() bool { return ready("widget-start") == "KindNotFound" })
+	w.apply("any", widgetDefinition)
+	w.kubectl("any", "wait", "crd", "widgets.example.com", "--for", "condition=Established", "--timeout", "20s")
+	w.apply("any", `{apiVersion: example.com/v1, kind: Widget, metadata: {name: a, labels: {play: "yes"}}, spec: {weight: "1", wait: 300ms}}`)
+	get := func(path string) string { return w.kubectl("any", "get", "widget", "a", "-o", "jsonpath="+path) }
+	w.eventually(5*time.Second, "the kind that came later is played", func() bool { return get("{.status.phase}") == "Running" })
+	if got := get("{.metadata.finalizers[0]} {.spec.started}"); !strings.HasPrefix(got, "example.com/hold 20") {
+		t.Errorf("finalizer and json patch: %q", got)
+	}
+	w.eventually(5*time.Second, "what the widget made is marked", func() bool {
+		return w.kubectl("any", "get", "configmap", "a-made", "-o", "jsonpath={.data.from} {.data.marked}") == get("{.metadata.uid}")+" yes"
+	})
+	w.eventually(5*time.Second, "an Event tells of it", func() bool {
+		return strings.Contains(w.kubectl("any", "get", "events", "--field-selector", "involvedObject.kind=Widget"), "widget starts")
+	})
+	if got := ready("widget-start"); got != "Playing" {
+		t.Errorf("condition: %s", got)
+	}
+	w.kubectl("any", "delete", "widget", "a", "--timeout", "10s") // returns when it is gone
+}
+
+func TestStagesLive(t *testing.T) {
+	w := newWorld(t)
+	w.create("live", "--enable-crds", "Stage")
+	w.ok("scale", "node", "--replicas", "2", "--name", "live")
+	w.kubectl("live", "create", "deployment", "web", "--image", "nginx", "--replicas", "10")
+	w.kubectl("live", "wait", "deployment", "web", "--for", "condition=Available", "--timeout", "60s") // built-in Stages
+
+	const mark = `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: mark}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchExpressions:
+    - {key: '.metadata.annotations["mark"]', operator: NotIn, values: [%[1]s]}
+  steps: [{patch: {root: metadata, template: 'annotations: {mark: %[1]s}'}}]
+`
+	marked := func(want string) func() bool {
+		return func() bool {
+			got := w.kubectl("live", "get", "pods", "-o", "jsonpath={.items[*].metadata.annotations.mark}")
+			return got == strings.TrimSpace(strings.Repeat(want+" ", 10))
+		}
+	}
+	const promise = 2 * time.Second
+	w.apply("live", fmt.Sprintf(mark, "one"))
+	w.eventually(promise, "a new Stage takes effect on pods that are there", marked("one"))
+	w.apply("live", fmt.Sprintf(mark, "two"))
+	w.eventually(promise, "so does a change", marked("two"))
+	w.apply("live", `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: broken}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector: {matchExpressions: [{cel: {expression: self.status.phase ==}}]}
+`)
+	w.eventually(promise, "a bad Stage has a condition that names the field", func() bool {
+		return strings.HasPrefix(w.kubectl("live", "get", "stage", "broken", "-o", "jsonpath={.status.conditions[0].message}"),
+			"stage broken: spec.selector.matchExpressions[0].cel")
+	})
+	w.eventually(promise, "and an Event", func() bool {
+		return strings.Contains(w.kubectl("live", "get", "events", "--field-selector", "reason=StageSetAside"), "stage/broken")
+	})
+	w.kubectl("live", "annotate", "pods", "--all", "mark=none", "--overwrite")
+	w.eventually(promise, "the others go on", marked("two"))
+	w.kubectl("live", "delete", "stage", "mark", "broken")
+	w.kubectl("live", "scale", "deployment", "web", "--replicas", "12")
+	w.kubectl("live", "wait", "deployment", "web", "--for", "jsonpath={.status.readyReplicas}=12", "--timeout", "10s")
+}
+
+// Stages in a file replace the built-in ones of their kind only, and may be of any kind.
+func TestStagesPerKind(t *testing.T) {
+	w := newWorld(t)
+	w.file("stages.yaml", `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: pod-slow}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector: {matchExpressions: [{key: .status.phase, operator: In, values: [Pending]}]}
+  delay: {durationMilliseconds: 1500}
+  next: {statusTemplate: 'phase: Failed'}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: claim}
+spec:
+  resourceRef: {apiGroup: apps/v1, kind: ControllerRevision}
+  selector: {}
+  next: {patches: [{root: metadata, template: 'labels: {seen: "yes"}'}]}
+`)
+	w.create("kinds", "-c", "stages.yaml")
+	w.ok("scale", "node", "--replicas", "1", "--name", "kinds")
+	w.eventually(10*time.Second, "nodes keep the built-in Stages", func() bool {
+		return strings.Contains(w.kubectl("kinds", "get", "nodes"), " Ready ")
+	})
+	w.kubectl("kinds", "run", "p", "--image", "nginx")
+	w.kubectl("kinds", "wait", "pod", "p", "--for", "jsonpath={.status.phase}=Failed", "--timeout", "20s")
+	w.apply("kinds", `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: d}
+spec:
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}
+`)
+	w.eventually(10*time.Second, "a built-in kind other than pods is played", func() bool {
+		return strings.Contains(w.kubectl("kinds", "get", "controllerrevisions", "-o", "jsonpath={.items[*].metadata.labels.seen}"), "yes")
+	})
+}
+
+// file writes a file into the directory that commands run in.
+func (w *world) file(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.home, name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// signal sends a signal to a process of this world.
+func (w *world) signal(pid int, sig syscall.Signal) {
+	w.t.Helper()
+	if err := syscall.Kill(pid, sig); err != nil {
+		w.t.Fatalf("signal %d: %v", pid, err)
+	}
+}
+
+// kwok runs a controller of its own on all nodes of a cluster. It is stopped at the end of the test.
+func (w *world) kwok(cluster string, args ...string) *running {
+	w.t.Helper()
+	program := filepath.Join(w.home, "kwok")
+	if err := os.Symlink(self(w.t), program); err != nil && !os.IsExist(err) {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(program, append([]string{"--manage-all-nodes", "--kubeconfig", filepath.Join(w.cluster(cluster), "kubeconfig.yaml")}, args...)...)
+	cmd.Env, cmd.Dir = w.env, w.home
+	r := w.begin(cmd)
+	w.t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended
+	return r
+}
+
+// When nodes were lost, they and their pods are Ready again soon after the controller is back.
+func TestFlapHeals(t *testing.T) {
+	const nodes, pods = 50, 200
+	w := newWorld(t)
+	w.create("flap", "--node-lease-duration-seconds", "4",
+		"--extra-args", "kube-controller-manager=node-monitor-period=1s",
+		"--extra-args", "kube-controller-manager=node-monitor-grace-period=6s")
+	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "flap")
+	w.kubectl("flap", "create", "deployment", "web", "--image", "nginx", "--replicas", fmt.Sprint(pods))
+	w.kubectl("flap", "wait", "deployment", "web", "--for", fmt.Sprintf("jsonpath={.status.readyReplicas}=%d", pods), "--timeout", "60s")
+	ready := func(kind string) int {
+		out := w.kubectl("flap", "get", kind, "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`)
+		return strings.Count(out, "True")
+	}
+	controller := w.components("flap")["kwok-controller"].PID
+	w.signal(controller, syscall.SIGSTOP)
+	w.eventually(60*time.Second, "without heartbeats all nodes are lost, and their pods not Ready", func() bool {
+		return ready("nodes") == 0 && ready("pods") == 0
+	})
+	w.signal(controller, syscall.SIGCONT)
+	w.eventually(15*time.Second, "all nodes and pods are Ready again", func() bool {
+		return ready("nodes") == nodes && ready("pods") == pods
+	})
+	if got := w.components("flap")["kwok-controller"]; got.PID != controller {
+		t.Errorf("the controller was restarted: %+v", got)
+	}
+}
+
+// Of two controllers over the same nodes one plays; the other says who, and takes over when the first is gone.
+func TestTwoControllers(t *testing.T) {
+	w := newWorld(t)
+	w.create("two", "--disable", "kwok-controller")
+	w.ok("scale", "node", "--replicas", "5", "--name", "two")
+	first := w.kwok("two", "--id", "first", "--node-lease-duration-seconds", "6")
+	holders := func() []string {
+		var list struct {
+			Items []struct {
+				Spec struct{ HolderIdentity string }
+			}
+		}
+		if err := json.Unmarshal([]byte(w.kubectl("two", "get", "leases", "-n", "kube-node-lease", "-o", "json")), &list); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, l := range list.Items {
+			names = append(names, l.Spec.HolderIdentity)
+		}
+		return names
+	}
+	all := func(name string) func() bool {
+		return func() bool { return slices.Equal(holders(), slices.Repeat([]string{name}, 5)) }
+	}
+	w.eventually(20*time.Second, "the first holds all nodes", all("first"))
+	second := w.kwok("two", "--id", "second", "--node-lease-duration-seconds", "6")
+	w.eventually(10*time.Second, "the second says who holds them", func() bool {
+		return strings.Contains(w.kubectl("two", "get", "events", "--field-selector", "reason=HeldByAnotherController"), "to first")
+	})
+	w.eventually(2*time.Second, "all nodes stay with the first", all("first"))
+	_ = first.cmd.Process.Kill() // no time to give anything back
+	_ = first.cmd.Wait()
+	w.eventually(15*time.Second, "the second takes over", all("second"))
+	w.apply("two", "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: node-000001, containers: [{name: c, image: i}]}}")
+	w.kubectl("two", "wait", "pod", "p", "--for", "condition=Ready", "--timeout", "10s")
+	_ = second.cmd.Process.Signal(os.Interrupt)
+	if err := second.cmd.Wait(); err != nil {
+		t.Errorf("the second ends: %v\n%s", err, second.errs.String())
+	}
+	if !strings.Contains(second.errs.String(), "holder=first") {
+		t.Errorf("no line of the log names the first:\n%s", second.errs.String())
+	}
+	if left := holders(); slices.Contains(left, "second") {
+		t.Errorf("leases are not given back: %v", left)
+	}
+}

@@ -15,6 +15,7 @@ LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X kwokctl/internal/contro
 	-X $(KUBE).gitVersion=v1.36.3 -X $(KUBE).gitMajor=1 -X $(KUBE).gitMinor=36 -X $(KUBE).gitTreeState=clean \
 	-X $(KUBE).buildDate=1970-01-01T00:00:00Z -X $(CLIENT).gitVersion=v1.36.3
 BINARY  ?= bin
+BENCH   ?= .
 LIGHT   = $(shell go list ./... | grep -v -e /internal/applet -e /internal/e2e -e /cmd/kwokctl -e /platforms)
 
 .PHONY: help
@@ -44,8 +45,8 @@ test: ## run all tests: fast ones with the race detector, then end to end on rea
 	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 60m ./internal/applet ./internal/e2e
 
 .PHONY: bench
-bench: build ## measure, and print one table
-	$(E2E) -ldflags '$(LDFLAGS)' -timeout 60m -run '^$$' -bench . -benchtime 1x ./internal/e2e
+bench: build ## measure, and print tables; BENCH=Launcher, Engine or Memory for one of them
+	$(E2E) -ldflags '$(LDFLAGS)' -timeout 90m -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/e2e
 
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long

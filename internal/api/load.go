@@ -144,7 +144,7 @@ func (d document) load(name string) (Object, error) {
 		}
 	}
 	if ours(head.APIVersion) && head.APIVersion != "" {
-		return nil, fmt.Errorf("%s:%d: kind: no kind %q in %s", name, d.lineOf("kind"), head.Kind, head.APIVersion)
+		return nil, fmt.Errorf("%s:%d: kind: no kind %q in %s%s", name, d.lineOf("kind"), head.Kind, head.APIVersion, suggestKind(head.Kind))
 	}
 	return d.raw(name, text)
 }
@@ -181,7 +181,7 @@ func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 	}
 	if len(strict) > 0 {
 		if m := unknownField.FindStringSubmatch(strict[0].Error()); m != nil {
-			return nil, fmt.Errorf("%s:%d: %s: no such field", name, d.lineOf(m[1]), m[1])
+			return nil, fmt.Errorf("%s:%d: %s: no such field%s", name, d.lineOf(m[1]), m[1], suggestField(o, m[1]))
 		}
 		return nil, fmt.Errorf("%s:%d: %w", name, d.line, strict[0])
 	}
@@ -194,6 +194,9 @@ func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 		o.File = name
 	case *KwokConfiguration:
 		o.raw = text
+	case *KwokctlConfiguration:
+		o.raw = text
+		o.at = func(field string) string { return fmt.Sprintf("%s:%d:", name, d.lineOf(field)) }
 	}
 	return o, nil
 }

@@ -82,7 +82,7 @@ var Kinds = []Kind{
 	{Name: "KwokConfiguration", Version: ConfigVersion, Plural: "kwokconfigurations",
 		New: func() Object { return NewKwokConfiguration() }},
 	{Name: "KwokctlConfiguration", Version: ConfigVersion, Plural: "kwokctlconfigurations",
-		New: func() Object { return &KwokctlConfiguration{} }},
+		New: func() Object { return NewKwokctlConfiguration() }},
 	{Name: "KwokctlResource", Version: ConfigVersion, Plural: "kwokctlresources",
 		New: func() Object { return &KwokctlResource{} }},
 	{Name: "NodePool", Version: ConfigVersion, Plural: "nodepools", New: func() Object { return &NodePool{Replicas: 1} }},

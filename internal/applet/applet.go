@@ -24,6 +24,7 @@ import (
 
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of clouds, as in the stock kubectl
 
+	"kwokctl/internal/components"
 	"kwokctl/internal/controller"
 	"kwokctl/runtimes/process"
 )
@@ -40,6 +41,7 @@ var table = map[string]func() int{
 	"kubectl":                 kubectl,
 	"kwok":                    kwok,
 	"kwok-controller":         kwok,
+	components.InsecureProxy:  insecureProxy,
 	process.SuperviseApplet:   supervise,
 }
 

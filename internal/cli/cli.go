@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -31,10 +30,20 @@ type Env struct {
 	Version string
 	// Applet becomes one of the embedded programs and returns its exit status.
 	Applet func(name string, args []string) int
+	// Check holds the checks of the embedded programs.
+	Check Check
 
 	name      string // of the cluster
 	configs   []string
 	verbosity string
+	logFormat string
+	dryRun    bool
+}
+
+// Check holds what embedded programs know of their own input. A check that is nil is not made.
+type Check struct {
+	SchedulerConfig func(text []byte) error  // of kube-scheduler
+	FeatureGates    func(gates string) error // of Kubernetes
 }
 
 // Exit statuses. A program that we become for the user has its own.
@@ -76,7 +85,7 @@ func Main(args []string, env Env) int {
 	status := exitStatus(err)
 	var spoken statusError
 	if err != nil && !errors.As(err, &spoken) {
-		fmt.Fprintf(env.Err, "kwokctl: %s\n", errorText(err))
+		env.complain(errorText(err))
 	}
 	return status
 }
@@ -132,13 +141,18 @@ func newRoot(env *Env) *cobra.Command {
 		SilenceUsage:     true,
 		Args:             group,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.Join(env.prepareLog(), env.checkDry(cmd))
+		},
 	}
 	root.SetVersionTemplate("kwokctl version {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	flags := root.PersistentFlags()
 	flags.StringVar(&env.name, "name", "kwok", "name of the cluster")
-	flags.StringSliceVarP(&env.configs, "config", "c", nil, "configuration files; - for standard input")
-	flags.StringVarP(&env.verbosity, "v", "v", "INFO", "log level: DEBUG, INFO, WARN or ERROR")
+	flags.StringSliceVarP(&env.configs, "config", "c", nil, "configuration files and directories, - for standard input; kwok.yaml in the work directory is read before them")
+	flags.StringVarP(&env.verbosity, "v", "v", "INFO", "log level: DEBUG, INFO, WARN, ERROR, a number, or a name and a number as in INFO+1")
+	flags.StringVar(&env.logFormat, "log-format", "text", "format of what is written to stderr: text or json")
+	flags.BoolVar(&env.dryRun, "dry-run", false, "print what would be done, as a shell script, and do nothing")
 	root.AddCommand(
 		parent("create", "Create a cluster", newCreate(env)),
 		parent("delete", "Delete a cluster", newDelete(env)),
@@ -150,6 +164,7 @@ func newRoot(env *Env) *cobra.Command {
 		newScale(env),
 		newPortForward(env),
 		newDoctor(env),
+		newConfig(env),
 		newKubectl(env),
 		newEtcdctl(env),
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),
@@ -211,14 +226,6 @@ func (e *Env) home() (cluster.Home, error) {
 	return cluster.Home{Dir: dir, Version: strings.TrimPrefix(e.Version, "v"), Log: log, Waiting: func(what, holder string, since time.Time) {
 		fmt.Fprintf(e.Err, "waiting for %s, held by %s for %s\n", what, holder, time.Since(since).Round(time.Second))
 	}}, nil
-}
-
-func (e *Env) logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(e.verbosity)); err != nil {
-		return nil, &usageError{fmt.Errorf("-v %q: allowed are DEBUG, INFO, WARN, ERROR", e.verbosity)}
-	}
-	return slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: level})), nil
 }
 
 // open opens the cluster that --name names.

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"kwokctl/internal/api"
 	"kwokctl/internal/cluster"
 	"kwokctl/runtimes"
 )
@@ -121,26 +120,5 @@ func TestReplaceHost(t *testing.T) {
 		if got, err := replaceHost("https://127.0.0.1:6443", host); err != nil || got != want {
 			t.Errorf("%q: got %s, %v; want %s", host, got, err, want)
 		}
-	}
-}
-
-// TestFlagsOverFiles holds the order of precedence: flag, then file, then default.
-func TestFlagsOverFiles(t *testing.T) {
-	const file = `
-apiVersion: config.kwok.x-k8s.io/v1alpha1
-kind: KwokctlConfiguration
-options: {kubeApiserverPort: 1, kubeSchedulerPort: 2}
-`
-	env := &Env{In: strings.NewReader(file), configs: []string{"-"}, Err: &bytes.Buffer{}}
-	cmd := newCreate(env)
-	if err := cmd.ParseFlags([]string{"--kube-apiserver-port", "3"}); err != nil {
-		t.Fatal(err)
-	}
-	o, _, err := env.load(cmd, api.KwokctlOptions{KubeApiserverPort: 3, NodeLeaseDurationSeconds: 200})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if o.KubeApiserverPort != 3 || o.KubeSchedulerPort != 2 || o.NodeLeaseDurationSeconds != 200 {
-		t.Errorf("options: %+v", o)
 	}
 }

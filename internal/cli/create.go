@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +20,6 @@ import (
 func newCreate(env *Env) *cobra.Command {
 	var (
 		req        cluster.Create
-		o          api.KwokctlOptions
 		configPath string
 	)
 	cmd := &cobra.Command{
@@ -34,21 +32,17 @@ func newCreate(env *Env) *cobra.Command {
 	f.DurationVar(&req.Wait.Timeout, "timeout", 0, "time limit for all of it; 0 for none")
 	f.BoolVar(&req.KeepContext, "keep-context", false, "leave the current context of the kubeconfig file as it is")
 	f.BoolVar(&req.Retain, "retain", false, "keep what was made when it fails")
-	f.StringSliceVar(&o.Components, "components", nil, "components of the cluster; all when not given")
-	f.StringSliceVar(&o.Enable, "enable", nil, "components to add")
-	f.StringSliceVar(&o.Disable, "disable", nil, "components to leave out")
-	f.IntVar(&o.KubeApiserverPort, "kube-apiserver-port", 0, "port of the API server; 0 for a free one")
-	f.IntVar(&o.KubeControllerManagerPort, "kube-controller-manager-port", 0, "port of the controller manager; 0 for a free one")
-	f.IntVar(&o.KubeSchedulerPort, "kube-scheduler-port", 0, "port of the scheduler; 0 for a free one")
-	f.IntVar(&o.KwokControllerPort, "controller-port", 0, "port of the kwok controller; 0 for a free one")
-	f.IntVar(&o.EtcdPort, "etcd-port", 0, "port of etcd, with mutual TLS; 0 for a unix socket only")
-	f.BoolVar(&o.EtcdUnsafeNoFsync, "etcd-unsafe-no-fsync", false, "do not wait for the disk: faster, and a power loss may lose the cluster")
-	f.IntVar(&o.NodeLeaseDurationSeconds, "node-lease-duration-seconds", components.DefaultLeaseSeconds, "how long a node lease is valid; 0 for no leases")
-	f.StringSliceVar(&o.EnableCRDs, "enable-crds", nil, "kinds that the controller reads from the cluster: their definitions are installed")
-	f.StringArrayVar(&o.ExtraArgs, "extra-args", nil, "component=key=value: a flag for a component, in place of ours of that name")
+	optionFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var err error
-		if req.Options, req.Others, err = env.load(cmd, o); err != nil {
+		cfg, docs, err := env.configuration(f)
+		if err != nil {
+			return err
+		}
+		req.Config = cfg
+		if req.Others, err = docs.others(); err != nil {
+			return err
+		}
+		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}
 		req.Name = env.name
@@ -63,7 +57,7 @@ func newCreate(env *Env) *cobra.Command {
 		if err := checkWait(req.Wait); err != nil {
 			return err
 		}
-		return create(cmd.Context(), env, req)
+		return create(cmd.Context(), env, req, docs.settings)
 	}
 	return cmd
 }
@@ -76,13 +70,19 @@ func checkWait(w cluster.Wait) error {
 	return nil
 }
 
-func create(ctx context.Context, env *Env, req cluster.Create) error {
+func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Settings) error {
 	if err := cluster.CheckName(req.Name); err != nil {
 		return err
 	}
 	home, err := env.home()
 	if err != nil {
 		return err
+	}
+	if env.dryRun {
+		return home.DryCreate(req, &cluster.Script{Out: env.Out})
+	}
+	if c, err := home.Open(req.Name); err == nil {
+		remark(env, c, req, settings)
 	}
 	began := time.Now()
 	show := newProgress(env, "Creating cluster "+req.Name)
@@ -106,95 +106,45 @@ func create(ctx context.Context, env *Env, req cluster.Create) error {
 	return nil
 }
 
-// load reads the configuration files. Flags that were given win over them, and they over defaults of flags.
-func (e *Env) load(cmd *cobra.Command, flags api.KwokctlOptions) (api.KwokctlOptions, []api.Object, error) {
-	var (
-		merged = map[string]any{}
-		others []api.Object
-	)
-	for _, path := range e.configs {
-		objs, err := e.read(path)
-		if err != nil {
-			return flags, nil, err
-		}
-		for _, o := range objs {
-			if c, ok := o.(*api.KwokctlConfiguration); ok {
-				if err := overlay(merged, c.Options); err != nil {
-					return flags, nil, err
-				}
-			} else if raw, ok := o.(*api.Raw); ok {
-				fmt.Fprintf(e.Err, "%s: kind %s is not known; ignored\n", path, raw.Type().Kind)
-			} else {
-				others = append(others, o)
-			}
-		}
+// remark tells what of a request a cluster that is there already does not follow.
+func remark(env *Env, c *cluster.Cluster, req cluster.Create, settings *api.Settings) {
+	var all []string
+	for _, d := range settings.Differences(&req.Config.Options, &c.Config.Options) {
+		all = append(all, fmt.Sprintf("%s (it has %s)", d.Source, d.Has))
 	}
-	options := flags
-	if len(merged) > 0 {
-		data, err := json.Marshal(merged)
-		if err != nil {
-			return flags, nil, err
-		}
-		if err := json.Unmarshal(data, &options); err != nil {
-			return flags, nil, err
-		}
-		given := map[string]any{}
-		if err := overlay(given, flags); err != nil {
-			return flags, nil, err
-		}
-		if err := restoreGiven(cmd, given, &options); err != nil {
-			return flags, nil, err
-		}
+	if len(all) > 0 {
+		fmt.Fprintf(env.Err, "Cluster %s keeps the options it was made with; not applied: %s. Delete it first to change them.\n", c.Name, strings.Join(all, ", "))
 	}
-	return options, others, nil
 }
 
-// restoreGiven puts back the values of flags that the user gave, over what files said.
-func restoreGiven(cmd *cobra.Command, given map[string]any, options *api.KwokctlOptions) error {
-	keep := map[string]any{}
-	for flag, field := range map[string]string{
-		"components": "components", "enable": "enable", "disable": "disable", "kube-apiserver-port": "kubeApiserverPort",
-		"kube-controller-manager-port": "kubeControllerManagerPort", "kube-scheduler-port": "kubeSchedulerPort",
-		"controller-port": "kwokControllerPort", "etcd-port": "etcdPort", "etcd-unsafe-no-fsync": "etcdUnsafeNoFsync",
-		"node-lease-duration-seconds": "nodeLeaseDurationSeconds", "extra-args": "extraArgs", "enable-crds": "enableCRDs",
-	} {
-		if value, ok := given[field]; ok && cmd.Flags().Changed(flag) {
-			keep[field] = value
+// userFiles reads the files that the user's options name and checks them, for the cluster directory.
+func (e *Env) userFiles(cfg *api.KwokctlConfiguration) ([]components.File, error) {
+	o := &cfg.Options
+	if o.KubeFeatureGates != "" && o.KubeApiserverBinary == "" && e.Check.FeatureGates != nil {
+		if err := e.Check.FeatureGates(o.KubeFeatureGates); err != nil {
+			return nil, fmt.Errorf("kube-feature-gates %q: %w", o.KubeFeatureGates, err)
 		}
 	}
-	data, err := json.Marshal(keep)
-	if err != nil {
-		return err
+	if o.KubeSchedulerConfig == "" {
+		return nil, nil
 	}
-	return json.Unmarshal(data, options)
+	text, err := os.ReadFile(o.KubeSchedulerConfig)
+	if err != nil {
+		return nil, fmt.Errorf("kube-scheduler-config: %w", err)
+	}
+	if o.KubeSchedulerBinary == "" && e.Check.SchedulerConfig != nil { // another one may know other fields
+		if err := e.Check.SchedulerConfig(text); err != nil {
+			return nil, fmt.Errorf("kube-scheduler-config %s: %w", o.KubeSchedulerConfig, oneLine(err))
+		}
+	}
+	if text, err = components.SchedulerConfig(text); err != nil {
+		return nil, fmt.Errorf("kube-scheduler-config %s: %w", o.KubeSchedulerConfig, oneLine(err))
+	}
+	return []components.File{{Path: components.SchedulerFile, Data: text}}, nil
 }
 
-func overlay(into map[string]any, options api.KwokctlOptions) error {
-	data, err := json.Marshal(options)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, &into)
-}
-
-// read loads one configuration file; - is standard input.
-func (e *Env) read(path string) ([]api.Object, error) {
-	if path == "-" {
-		return api.Load(e.In, "standard input")
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read configuration %s: not a regular file", path)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	return api.Load(io.Reader(bytes.NewReader(data)), path)
-}
+// oneLine joins the lines of an error.
+func oneLine(err error) error { return errors.New(strings.Join(strings.Fields(err.Error()), " ")) }
 
 func kubeconfigFlag(cmd *cobra.Command, into *string) {
 	cmd.Flags().StringVar(into, "kubeconfig", "", `kubeconfig file for the context; $KUBECONFIG, else ~/.kube/config, when not given; "" for none`)

@@ -26,6 +26,9 @@ func newStart(env *Env) *cobra.Command {
 		if err := checkWait(wait); err != nil {
 			return err
 		}
+		if env.dryRun {
+			return env.dryCluster((*cluster.Cluster).DryStart)
+		}
 		began := time.Now()
 		show := newProgress(env, "Starting cluster "+env.name)
 		_, err = home.Start(cmd.Context(), env.name, wait, show.observe)
@@ -44,6 +47,9 @@ func newStop(env *Env) *cobra.Command {
 		home, err := env.home()
 		if err != nil {
 			return err
+		}
+		if env.dryRun {
+			return env.dryCluster((*cluster.Cluster).DryStop)
 		}
 		began := time.Now()
 		killed, err := home.Stop(cmd.Context(), env.name)
@@ -66,6 +72,7 @@ func newDelete(env *Env) *cobra.Command {
 	)
 	cmd := &cobra.Command{Use: "cluster", Short: "Delete a cluster and everything in it", Args: exactly(cobra.NoArgs)}
 	cmd.Flags().BoolVar(&all, "all", false, "delete all clusters")
+	cmd.Flags().Bool("force", false, "go on when the runtime is not available; processes always are")
 	kubeconfigFlag(cmd, &configPath)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		home, err := env.home()
@@ -77,6 +84,11 @@ func newDelete(env *Env) *cobra.Command {
 			if names, err = home.List(); err != nil {
 				return err
 			}
+		}
+		if env.dryRun {
+			return env.dryDelete(home, names, func(name string) (string, error) {
+				return kubeconfig.Holding(cluster.Context(name), configPath, cmd.Flags().Changed("kubeconfig"), env.Getenv)
+			})
 		}
 		var errs []error
 		for _, name := range names {

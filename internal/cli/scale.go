@@ -64,6 +64,12 @@ func runScale(ctx context.Context, env *Env, jobs []scale.Job) error {
 	if err != nil {
 		return err
 	}
+	if env.dryRun {
+		for _, job := range jobs {
+			fmt.Fprintf(env.Out, "# Scale resource %s to %d replicas\n", job.Name, job.Replicas)
+		}
+		return nil
+	}
 	config, err := kube.Connect(c.Kubeconfig(), "")
 	if err != nil {
 		return err

@@ -22,6 +22,9 @@ func newLogs(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if env.dryRun {
+			return c.DryLogs(args[0], follow, &cluster.Script{Out: env.Out})
+		}
 		err = c.Logs(cmd.Context(), args[0], env.Out, follow)
 		if follow && cmd.Context().Err() != nil {
 			return nil // that is how following ends
@@ -71,6 +74,9 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 			ours, err := ours()
 			if err != nil {
 				return err
+			}
+			if env.dryRun {
+				return env.dryTool(append(append([]string{name}, ours...), args...)...)
 			}
 			signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
 			if status := env.Applet(name, append(ours, args...)); status != 0 {

@@ -28,7 +28,11 @@ func Context(name string) string { return "kwok-" + name }
 // plan derives specs and runtime from the configuration. With into it also returns the whole plan there.
 func (c *Cluster) plan(into *components.Plan) error {
 	o := &c.Config.Options
-	plan, err := components.Make(o, loopback, func(component, _ string) string {
+	bind := o.BindAddress
+	if bind == "" {
+		bind = loopback
+	}
+	plan, err := components.Make(c.Config, bind, func(component, _ string) string {
 		if component == "etcd" {
 			return "unix://" + components.ClientSocket
 		}
@@ -68,11 +72,15 @@ func (c *Cluster) Specs() []runtimes.Spec { return c.specs }
 
 // Logs copies the log of a component to w; with follow, until ctx ends.
 func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follow bool) error {
+	return c.logs(ctx, c.rt, component, w, follow)
+}
+
+func (c *Cluster) logs(ctx context.Context, rt runtimes.Runtime, component string, w io.Writer, follow bool) error {
 	s, err := c.Spec(component)
 	if err != nil {
 		return err
 	}
-	return c.rt.Logs(ctx, s, w, follow)
+	return rt.Logs(ctx, s, w, follow)
 }
 
 // Kubeconfig returns the path of the administrator's kubeconfig.
@@ -227,6 +235,14 @@ func (c *Cluster) renewCertificates(now time.Time) error {
 func (c *Cluster) certificates() pki.Spec {
 	hosts := append([]string{components.ServiceIP}, c.Config.Options.KubeApiserverCertSANs...)
 	return pki.Spec{Hosts: map[string][]string{"kube-apiserver": hosts}}
+}
+
+// announced is how the user's kubeconfig is to reach the cluster.
+func (c *Cluster) announced() (kubeconfig.Entry, error) {
+	if o := &c.Config.Options; o.InsecureKubeconfig {
+		return kubeconfig.Entry{Name: Context(c.Name), Server: "http://" + loopback + ":" + strconv.Itoa(o.KubeApiserverInsecurePort)}, nil
+	}
+	return c.Entry()
 }
 
 // Server returns the address of the API server.

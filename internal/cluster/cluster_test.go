@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"kwokctl/internal/components"
+	"kwokctl/internal/api"
 	"kwokctl/runtimes"
 )
 
@@ -42,7 +42,7 @@ func TestPorts(t *testing.T) {
 	h := testHome(t)
 	taken := map[int]string{}
 	for _, name := range []string{"a", "b", "c"} {
-		c, err := h.reserve(t.Context(), Create{Name: name, Options: components.Options{NodeLeaseDurationSeconds: 40}})
+		c, err := h.reserve(t.Context(), Create{Name: name, Config: api.NewKwokctlConfiguration()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,9 @@ func TestPorts(t *testing.T) {
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	busy, _ := strconv.Atoi(port)
-	_, err = h.reserve(t.Context(), Create{Name: "d", Options: components.Options{KubeApiserverPort: busy}})
+	cfg := api.NewKwokctlConfiguration()
+	cfg.Options.KubeApiserverPort = busy
+	_, err = h.reserve(t.Context(), Create{Name: "d", Config: cfg})
 	if err == nil || !strings.Contains(err.Error(), "port "+port+" for kube-apiserver is busy") {
 		t.Errorf("busy port: %v", err)
 	}
@@ -77,7 +79,7 @@ func TestPorts(t *testing.T) {
 // TestOpen finds what reserve wrote, and tells what is absent from what is damaged.
 func TestOpen(t *testing.T) {
 	h := testHome(t)
-	made, err := h.reserve(t.Context(), Create{Name: "a"})
+	made, err := h.reserve(t.Context(), Create{Name: "a", Config: api.NewKwokctlConfiguration()})
 	if err != nil {
 		t.Fatal(err)
 	}

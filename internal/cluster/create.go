@@ -39,11 +39,12 @@ type Wait struct {
 // Create is what to create.
 type Create struct {
 	Name        string
-	Options     api.KwokctlOptions
-	Others      []api.Object // stages and the like for the controller
-	Kubeconfig  string       // file that gets the context; "": none
-	KeepContext bool         // the context does not become the current one
-	Retain      bool         // keep what was made when it fails, for its logs
+	Config      *api.KwokctlConfiguration
+	Others      []api.Object      // stages and the like for the controller
+	Files       []components.File // of the user's, for the cluster directory
+	Kubeconfig  string            // file that gets the context; "": none
+	KeepContext bool              // the context does not become the current one
+	Retain      bool              // keep what was made when it fails, for its logs
 	Wait        Wait
 }
 
@@ -69,7 +70,7 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	switch {
 	case errors.Is(err, ErrNotFound):
 		for try := 1; ; try++ {
-			if c, err = h.createNew(ctx, req, observe); !lostPort(err, req.Options.ExtraArgs) || req.Retain || try == portTries {
+			if c, err = h.createNew(ctx, req, observe); !lostPort(err, req.Config) || req.Retain || try == portTries {
 				return c, true, err
 			}
 			h.Log.Debug("a port was taken meanwhile; choosing others", "err", err)
@@ -87,18 +88,25 @@ func (r *Create) check() error {
 	if err := CheckName(r.Name); err != nil {
 		return err
 	}
-	if _, err := components.Make(&r.Options, loopback, func(string, string) string { return "" }); err != nil {
+	if err := components.Check(r.Config); err != nil {
 		return err
 	}
-	if _, err := stageManifests(r.Options.EnableCRDs, r.Others); err != nil {
+	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
+		return err
+	}
+	if err := checkPrograms(r.Config); err != nil {
+		return err
+	}
+	o := &r.Config.Options
+	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
 		return err
 	}
 	of := map[int]string{}
 	for _, row := range components.Table() {
-		if row.Port == nil || *row.Port(&r.Options) == 0 {
+		if row.Port == nil || *row.Port(o) == 0 {
 			continue
 		}
-		port := *row.Port(&r.Options)
+		port := *row.Port(o)
 		switch {
 		case port < 1 || port > 65535:
 			return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, row.Name)
@@ -107,7 +115,7 @@ func (r *Create) check() error {
 		}
 		of[port] = row.Name
 	}
-	if s := r.Options.NodeLeaseDurationSeconds; s < 0 {
+	if s := o.NodeLeaseDurationSeconds; s < 0 {
 		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
 	}
 	if r.Kubeconfig == "" {
@@ -122,11 +130,13 @@ func (r *Create) check() error {
 const portTries = 5
 
 // lostPort tells whether a component died because somebody else listens on its port. That port may be one of its
-// extra arguments, which are not ours to change.
-func lostPort(err error, extra []string) bool {
+// extra arguments, or all its own affair: those are not ours to change.
+func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 	var exit *runtimes.ExitError
 	return errors.As(err, &exit) && strings.Contains(strings.Join(exit.Tail, "\n"), "address already in use") &&
-		!slices.ContainsFunc(extra, func(arg string) bool { return strings.HasPrefix(arg, exit.Component+"=") })
+		!slices.ContainsFunc(cfg.Options.ExtraArgs, func(arg string) bool { return strings.HasPrefix(arg, exit.Component+"=") }) &&
+		!slices.ContainsFunc(cfg.ComponentsPatches, func(p api.ComponentsPatches) bool { return p.Name == exit.Component }) &&
+		!slices.ContainsFunc(cfg.Components, func(c api.Component) bool { return c.Name == exit.Component })
 }
 
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
@@ -184,22 +194,17 @@ func (h Home) reserve(ctx context.Context, req Create) (_ *Cluster, err error) {
 		return nil, err
 	}
 	defer lock.Release()
-	c := &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &api.KwokctlConfiguration{
-		TypeMeta: api.TypeMeta{APIVersion: "config.kwok.x-k8s.io/v1alpha1", Kind: "KwokctlConfiguration"},
-		Metadata: api.ObjectMeta{Name: req.Name},
-		Options:  req.Options,
-		Status:   api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig},
-	}}
+	c := h.newCluster(req)
 	if _, err := os.Lstat(c.Dir); err == nil && !h.ours(req.Name) {
 		return nil, fmt.Errorf("create cluster %q: %s exists and kwokctl did not make it", req.Name, c.Dir)
 	}
-	if err := h.choosePorts(req.Name, &c.Config.Options); err != nil {
+	if err := h.choosePorts(req.Name, c.Config); err != nil {
 		return nil, fmt.Errorf("create cluster %q: %w", req.Name, err)
 	}
 	if err := c.plan(nil); err != nil {
 		return nil, err
 	}
-	c.Config.Components = components.Stored(c.specs)
+	c.Config.Components = components.Stored(c.specs, req.Config.Components)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, files.RemoveTree(h.clusters(), req.Name))
@@ -208,7 +213,23 @@ func (h Home) reserve(ctx context.Context, req Create) (_ *Cluster, err error) {
 	if err := h.mark(req.Name); err != nil {
 		return nil, err
 	}
+	all := map[string][]byte{}
+	for _, f := range req.Files {
+		all[f.Path] = f.Data
+	}
+	if err := writeAll(c.Dir, all); err != nil {
+		return nil, err
+	}
 	return c, c.save()
+}
+
+// newCluster is the cluster that a request asks for, before anything of it is decided.
+func (h Home) newCluster(req Create) *Cluster {
+	cfg := *req.Config
+	cfg.TypeMeta = api.TypeMeta{APIVersion: api.ConfigVersion, Kind: "KwokctlConfiguration"}
+	cfg.Metadata = api.ObjectMeta{Name: req.Name}
+	cfg.Status = api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig}
+	return &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &cfg}
 }
 
 // mark makes the directory of a cluster with our marker in it, in one step: a directory without it would be nobody's
@@ -372,7 +393,7 @@ func (c *Cluster) announce(ctx context.Context, path string, makeCurrent bool) e
 			return err
 		}
 	}
-	entry, err := c.Entry()
+	entry, err := c.announced()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"kwokctl/internal/api"
 	"kwokctl/internal/components"
 	"kwokctl/internal/kube"
 	"kwokctl/runtimes"
@@ -30,7 +31,8 @@ func (h Home) firstPort() int {
 
 // choosePorts fills in the ports of a new cluster. Ports that other clusters have are theirs, even while those are
 // stopped.
-func (h Home) choosePorts(name string, o *components.Options) error {
+func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
+	o := &cfg.Options
 	taken := map[int]string{}
 	others, err := h.List()
 	if err != nil {
@@ -54,14 +56,17 @@ func (h Home) choosePorts(name string, o *components.Options) error {
 	if err != nil {
 		return err
 	}
+	if err := takeUserPorts(name, cfg, taken); err != nil {
+		return err
+	}
 	next := h.firstPort()
 	for _, row := range components.Table() {
 		if row.Port == nil || !slices.Contains(names, row.Name) {
 			continue
 		}
 		port := row.Port(o)
-		if *port == 0 && row.Name == "etcd" {
-			continue // a unix socket, unless a port is asked for
+		if *port == 0 && row.Quiet {
+			continue
 		}
 		if *port == 0 {
 			for tries := 0; taken[next] != "" || listen(next) != nil; tries++ {
@@ -77,6 +82,23 @@ func (h Home) choosePorts(name string, o *components.Options) error {
 			return err
 		}
 		taken[*port] = name
+	}
+	return nil
+}
+
+// takeUserPorts takes the ports of components that the user describes.
+func takeUserPorts(name string, cfg *api.KwokctlConfiguration, taken map[int]string) error {
+	for _, c := range cfg.Components {
+		for _, p := range c.Ports {
+			number := max(p.Port, p.HostPort)
+			if number == 0 {
+				continue
+			}
+			if err := checkPort(number, c.Name, taken); err != nil {
+				return err
+			}
+			taken[number] = name
+		}
 	}
 	return nil
 }

@@ -13,10 +13,14 @@ import (
 // Component is a row of Table. Adding a row is all it takes to add a component.
 type Component struct {
 	Name  string
-	Needs []string                 // components that must be ready first
-	Must  bool                     // a cluster cannot do without it
-	Ports []string                 // by name
-	Port  func(*Options) *int      // the option that holds its (first) port
+	Needs []string            // components that must be ready first
+	Must  bool                // a cluster cannot do without it
+	Ports []string            // by name
+	Port  func(*Options) *int // the option that holds its (first) port
+	// Binary is the option that names a program in place of the embedded one; nil when nothing can take its place.
+	Binary func(*Options) *string
+	// Quiet components listen only when a port is chosen for them: nobody needs the port otherwise.
+	Quiet bool
 	Args  func(c Context) []string // program arguments, paths relative to the cluster directory
 	Probe func(c Context) runtimes.Probe
 	Files func(c Context) []File // what it wants in the cluster directory
@@ -52,52 +56,18 @@ type Plan struct {
 
 // Table returns the components there are, in the order of need.
 func Table() []Component {
-	return []Component{etcd(), apiServer(), controllerManager(), scheduler(), kwokController()}
+	return []Component{etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController()}
 }
 
-// Names returns the names of the components of a cluster with options o, in the order of need. It fails on unknown
-// names and when a component is missing that the others cannot do without.
-func Names(o *Options) ([]string, error) {
-	table := Table()
-	all := make([]string, len(table))
-	for i, c := range table {
-		all[i] = c.Name
-	}
-	on := all
-	if len(o.Components) > 0 {
-		on = o.Components
-	}
-	for _, list := range []struct {
-		field string
-		names []string
-	}{{"components", o.Components}, {"enable", o.Enable}, {"disable", o.Disable}} {
-		for _, name := range list.names {
-			if !slices.Contains(all, name) {
-				return nil, fmt.Errorf("%s: no component %q; there are %s", list.field, name, strings.Join(all, ", "))
-			}
-		}
-	}
-	var names []string
-	for _, c := range table {
-		in := (slices.Contains(on, c.Name) || slices.Contains(o.Enable, c.Name)) && !slices.Contains(o.Disable, c.Name)
-		switch {
-		case in:
-			names = append(names, c.Name)
-		case c.Must:
-			return nil, fmt.Errorf("components: %s is missing; a cluster cannot do without it", c.Name)
-		}
-	}
-	return names, nil
-}
-
-// Make decides everything that create will do. It has no effects and no randomness: all ports of o are chosen.
-// addr tells where a component reaches a port of another, as the runtime sees it.
-func Make(o *Options, bind string, addr func(component, port string) string) (*Plan, error) {
+// Make decides everything that create will do. It has no effects and no randomness: all ports are chosen. bind is the
+// address that servers listen on, addr tells where a component reaches a port of another, as the runtime sees it.
+func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port string) string) (*Plan, error) {
+	o := &cfg.Options
 	names, err := Names(o)
 	if err != nil {
 		return nil, err
 	}
-	extra, err := extraArgs(o.ExtraArgs, names)
+	extra, err := extraArgs(o.ExtraArgs, append(names, userNames(cfg, names)...))
 	if err != nil {
 		return nil, err
 	}
@@ -107,17 +77,7 @@ func Make(o *Options, bind string, addr func(component, port string) string) (*P
 		if !c.Has(row.Name) {
 			continue
 		}
-		spec := runtimes.Spec{
-			Name:  row.Name,
-			Args:  merge(row.Args(c), extra[row.Name]),
-			Env:   environment(),
-			Needs: slices.DeleteFunc(slices.Clone(row.Needs), func(n string) bool { return !c.Has(n) }),
-			Probe: row.Probe(c),
-		}
-		if number := row.port(o); number != 0 {
-			spec.Ports = []runtimes.Port{{Name: row.Ports[0], Number: number}}
-		}
-		plan.Specs = append(plan.Specs, spec)
+		plan.Specs = append(plan.Specs, row.spec(c))
 		if row.Files != nil {
 			plan.Files = append(plan.Files, row.Files(c)...)
 		}
@@ -125,7 +85,32 @@ func Make(o *Options, bind string, addr func(component, port string) string) (*P
 			plan.Manifests = append(append(plan.Manifests, "---\n"...), row.Manifest()...)
 		}
 	}
+	if err := addUsers(plan, cfg, names); err != nil {
+		return nil, err
+	}
+	for i := range plan.Specs {
+		s := &plan.Specs[i]
+		patch(s, cfg.ComponentsPatches)
+		s.Args = merge(s.Args, extra[s.Name])
+	}
 	return plan, nil
+}
+
+func (row Component) spec(c Context) runtimes.Spec {
+	s := runtimes.Spec{
+		Name:  row.Name,
+		Args:  row.Args(c),
+		Env:   environment(),
+		Needs: slices.DeleteFunc(slices.Clone(row.Needs), func(n string) bool { return !c.Has(n) }),
+		Probe: row.Probe(c),
+	}
+	if row.Binary != nil && *row.Binary(c.Options) != "" {
+		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it
+	}
+	if number := row.port(c.Options); number != 0 {
+		s.Ports = []runtimes.Port{{Name: row.Ports[0], Number: number}}
+	}
+	return s
 }
 
 func (c Component) port(o *Options) int {
@@ -152,7 +137,7 @@ func extraArgs(list, names []string) (map[string][]string, error) {
 			return nil, fmt.Errorf("extra-args: %q is not component=key=value", entry)
 		}
 		if !slices.Contains(names, component) {
-			return nil, fmt.Errorf("extra-args: no component %q in this cluster; it has %s", component, strings.Join(names, ", "))
+			return nil, fmt.Errorf("extra-args: no component %q in this cluster; it has %s%s", component, strings.Join(names, ", "), api.DidYouMean(component, names))
 		}
 		by[component] = append(by[component], "--"+strings.TrimLeft(arg, "-"))
 	}

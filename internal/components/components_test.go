@@ -7,14 +7,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kwokctl/internal/api"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // options are those of a cluster whose ports are chosen.
 func options(change func(*Options)) *Options {
-	o := &Options{KubeApiserverPort: 6443, KubeControllerManagerPort: 10257, KubeSchedulerPort: 10259,
-		KwokControllerPort: 10247, NodeLeaseDurationSeconds: DefaultLeaseSeconds}
+	cfg := api.NewKwokctlConfiguration()
+	o := &cfg.Options
+	o.KubeApiserverPort, o.KubeControllerManagerPort, o.KubeSchedulerPort, o.KwokControllerPort = 6443, 10257, 10259, 10247
+	if err := o.Scale(); err != nil {
+		panic(err)
+	}
 	change(o)
 	return o
 }
@@ -45,7 +51,7 @@ func TestMake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(change)
-			plan, err := Make(o, "127.0.0.1", addr(o))
+			plan, err := Make(&api.KwokctlConfiguration{Options: *o}, "127.0.0.1", addr(o))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +98,7 @@ func TestNames(t *testing.T) {
 		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
 		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
 		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
-		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok-controller`},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller`},
 	} {
 		names, err := Names(&tt.o)
 		got := strings.Join(names, " ")
@@ -115,7 +121,7 @@ func TestExtraArgs(t *testing.T) {
 		"kube-apiserver=a=b=c,": "",
 	} {
 		o := options(func(o *Options) { o.ExtraArgs = []string{arg} })
-		_, err := Make(o, "127.0.0.1", addr(o))
+		_, err := Make(&api.KwokctlConfiguration{Options: *o}, "127.0.0.1", addr(o))
 		if (err == nil) != (want == "") || (err != nil && !strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", arg, err, want)
 		}

@@ -2,8 +2,10 @@ package components
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"kwokctl/internal/api"
 	"kwokctl/kustomize"
@@ -19,25 +21,19 @@ const (
 	ServiceRange = "10.96.0.0/12"
 	ServiceIP    = "10.96.0.1"
 
-	// heartbeatFactor stretches upstream's heartbeats and what watches them alike: 5 means a lease of 200 s.
-	heartbeatFactor = 5
-	// DefaultLeaseSeconds is how long a node lease is valid.
-	DefaultLeaseSeconds = 40 * heartbeatFactor
-	monitorPeriod       = 5 * heartbeatFactor
-	monitorGrace        = 40 * heartbeatFactor
-
 	alwaysAllow = "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics"
 )
 
 func etcd() Component {
 	return Component{
 		Name: "etcd", Must: true,
-		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort },
+		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort }, Quiet: true,
+		Binary: func(o *Options) *string { return &o.EtcdBinary },
 		Args: func(c Context) []string {
 			listen, socket, peer := "unix://"+ClientSocket, "unix://"+ClientSocket, "unix://"+peerSocket
 			args := []string{
 				"--name=node0", "--data-dir=etcd",
-				"--auto-compaction-retention=1", "--quota-backend-bytes=8589934592",
+				"--auto-compaction-retention=1", "--quota-backend-bytes=" + strconv.FormatInt(quota(c.Options), 10),
 				// One member elects itself when its election timer runs out; the defaults make that 0.6 s.
 				"--heartbeat-interval=10", "--election-timeout=100",
 				"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=node0=" + peer,
@@ -63,14 +59,14 @@ func apiServer() Component {
 	return Component{
 		Name: "kube-apiserver", Must: true, Needs: []string{"etcd"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeApiserverPort },
+		Binary: func(o *Options) *string { return &o.KubeApiserverBinary },
 		Args: func(c Context) []string {
-			return []string{
-				"--etcd-prefix=/registry", "--etcd-servers=" + c.Addr("etcd", "client"),
+			args := []string{
+				"--etcd-prefix=" + c.Options.EtcdPrefix, "--etcd-servers=" + c.Addr("etcd", "client"),
 				"--allow-privileged=true", "--endpoint-reconciler-type=none",
 				"--bind-address=" + c.Bind, "--advertise-address=127.0.0.1",
 				"--secure-port=" + strconv.Itoa(c.Options.KubeApiserverPort),
 				"--service-cluster-ip-range=" + ServiceRange,
-				"--authorization-mode=Node,RBAC",
 				"--tls-cert-file=pki/kube-apiserver.crt", "--tls-private-key-file=pki/kube-apiserver.key",
 				"--client-ca-file=pki/ca.crt",
 				"--kubelet-client-certificate=pki/apiserver-kubelet-client.crt",
@@ -83,8 +79,55 @@ func apiServer() Component {
 				"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 				"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 			}
+			return append(args, apiServerChoices(c.Options)...)
 		},
-		Probe: func(c Context) runtimes.Probe { return probe(c, "kube-apiserver", "https", "/readyz", "/livez") },
+		Probe: func(c Context) runtimes.Probe {
+			p := probe(c, "kube-apiserver", "https", "/readyz", "/livez")
+			if !c.Options.KubeAuthorization { // then it does not talk to strangers
+				p.Cert, p.Key = "pki/admin.crt", "pki/admin.key"
+			}
+			return p
+		},
+	}
+}
+
+// apiServerChoices are the arguments that depend on options.
+func apiServerChoices(o *Options) (args []string) {
+	if o.KubeAuthorization {
+		args = append(args, "--authorization-mode=Node,RBAC")
+	}
+	if !o.KubeAdmission {
+		args = append(args, "--admission-control=")
+	}
+	if o.KubeRuntimeConfig != "" {
+		args = append(args, "--runtime-config="+o.KubeRuntimeConfig)
+	}
+	if o.DisableQPSLimits {
+		args = append(args, "--max-requests-inflight=0", "--max-mutating-requests-inflight=0", "--enable-priority-and-fairness=false")
+	}
+	return append(args, featureGates(o)...)
+}
+
+func featureGates(o *Options) []string {
+	if o.KubeFeatureGates == "" {
+		return nil
+	}
+	return []string{"--feature-gates=" + o.KubeFeatureGates}
+}
+
+// insecureProxy lets every program of this machine be the administrator, for tools that know no TLS. It listens on
+// the loopback address whatever the others do.
+func insecureProxy() Component {
+	return Component{
+		Name: InsecureProxy, Needs: []string{"kube-apiserver"},
+		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KubeApiserverInsecurePort },
+		Args: func(c Context) []string {
+			return []string{"--kubeconfig=kubeconfig.yaml", "--port=" + strconv.Itoa(c.Options.KubeApiserverInsecurePort)}
+		},
+		Probe: func(c Context) runtimes.Probe {
+			base := "http://" + c.Addr(InsecureProxy, "http")
+			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/version"}
+		},
 	}
 }
 
@@ -92,15 +135,18 @@ func controllerManager() Component {
 	return Component{
 		Name: "kube-controller-manager", Needs: []string{"kube-apiserver"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeControllerManagerPort },
+		Binary: func(o *Options) *string { return &o.KubeControllerManagerBinary },
 		Args: func(c Context) []string {
-			return append(client(c, "kube-controller-manager", c.Options.KubeControllerManagerPort),
-				fmt.Sprintf("--node-monitor-period=%ds", monitorPeriod),
-				fmt.Sprintf("--node-monitor-grace-period=%ds", monitorGrace),
+			args := append(serving(c, "kube-controller-manager", c.Options.KubeControllerManagerPort), connecting("kube-controller-manager")...)
+			args = append(args,
+				"--node-monitor-period="+milliseconds(c.Options.KubeControllerManagerNodeMonitorPeriodMilliseconds),
+				"--node-monitor-grace-period="+milliseconds(c.Options.KubeControllerManagerNodeMonitorGracePeriodMilliseconds),
 				"--root-ca-file=pki/ca.crt", "--service-account-private-key-file=pki/sa.key",
 				"--use-service-account-credentials=true",
 				// It would write to every node again as the cluster grows, to tell kubelets how long to cache secrets.
 				"--controllers=*,-ttl-controller",
 			)
+			return append(args, featureGates(c.Options)...)
 		},
 		Probe: func(c Context) runtimes.Probe {
 			return probe(c, "kube-controller-manager", "https", "/healthz", "/healthz")
@@ -113,7 +159,16 @@ func scheduler() Component {
 	return Component{
 		Name: "kube-scheduler", Needs: []string{"kube-apiserver"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeSchedulerPort },
-		Args:  func(c Context) []string { return client(c, "kube-scheduler", c.Options.KubeSchedulerPort) },
+		Binary: func(o *Options) *string { return &o.KubeSchedulerBinary },
+		Args: func(c Context) []string {
+			args := serving(c, "kube-scheduler", c.Options.KubeSchedulerPort)
+			if c.Options.KubeSchedulerConfig != "" { // it says all of that, see SchedulerConfig
+				args = append(args, "--config="+SchedulerFile)
+			} else {
+				args = append(args, connecting("kube-scheduler")...)
+			}
+			return append(args, featureGates(c.Options)...)
+		},
 		Probe: func(c Context) runtimes.Probe { return probe(c, "kube-scheduler", "https", "/readyz", "/livez") },
 		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kube-scheduler")} },
 	}
@@ -123,6 +178,7 @@ func kwokController() Component {
 	return Component{
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KwokControllerPort },
+		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
@@ -144,18 +200,32 @@ func kwokController() Component {
 	}
 }
 
-// client is what the scheduler and the controller-manager have in common. There is one of each, so nobody has to be
-// elected; and the limits on requests, which cap a Deployment at 20 pods a second by default, are out of reach.
-func client(c Context, name string, port int) []string {
+// serving is how the scheduler and the controller-manager are asked.
+func serving(c Context, name string, port int) []string {
 	config := configPath(name)
 	return []string{
-		"--kubeconfig=" + config, "--authentication-kubeconfig=" + config, "--authorization-kubeconfig=" + config,
-		"--leader-elect=false", "--kube-api-qps=5000", "--kube-api-burst=10000",
+		"--authentication-kubeconfig=" + config, "--authorization-kubeconfig=" + config,
 		"--bind-address=" + c.Bind, "--secure-port=" + strconv.Itoa(port),
 		"--tls-cert-file=pki/" + name + "-serving.crt", "--tls-private-key-file=pki/" + name + "-serving.key",
 		alwaysAllow,
 	}
 }
+
+// Limits on requests, which cap a Deployment at 20 pods a second by default, are out of reach.
+const (
+	clientQPS   = 5000
+	clientBurst = 10000
+)
+
+// connecting is how they ask. There is one of each, so nobody has to be elected.
+func connecting(name string) []string {
+	return []string{
+		"--kubeconfig=" + configPath(name), "--leader-elect=false",
+		fmt.Sprintf("--kube-api-qps=%d", clientQPS), fmt.Sprintf("--kube-api-burst=%d", clientBurst),
+	}
+}
+
+func milliseconds(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 
 func probe(c Context, component, port, ready, live string) runtimes.Probe {
 	base := "https://" + c.Addr(component, port)
@@ -187,10 +257,15 @@ users:
 `, c.Addr("kube-apiserver", "https"), component)}
 }
 
-// Stored turns specs into the components of the stored configuration, in upstream's format.
-func Stored(specs []runtimes.Spec) []api.Component {
+// Stored turns specs into the components of the stored configuration, in upstream's format. Those that the user has
+// described, which are among had, stay as they are.
+func Stored(specs []runtimes.Spec, had []api.Component) []api.Component {
 	var list []api.Component
 	for _, s := range specs {
+		if i := slices.IndexFunc(had, func(c api.Component) bool { return c.Name == s.Name }); i >= 0 {
+			list = append(list, had[i])
+			continue
+		}
 		c := api.Component{Name: s.Name, Links: s.Needs, Binary: s.Program, Args: s.Args, Ready: s.Probe.Ready, Live: s.Probe.Live}
 		for _, p := range s.Ports {
 			c.Ports = append(c.Ports, api.Port{Name: p.Name, Port: p.Number, HostPort: p.Number, Protocol: "TCP"})

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(netless(os.Args[1:]))
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
-		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: "v0.0.0-e2e", Applet: applet.Run}))
+		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: "v0.0.0-e2e",
+			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates}}))
 	}
 	os.Exit(m.Run())
 }

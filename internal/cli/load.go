@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"kwokctl/internal/api"
+)
+
+// documents is all that configuration files say.
+type documents struct {
+	settings *api.Settings            // what all KwokctlConfigurations say together
+	kwok     []*api.KwokConfiguration // in order
+	rest     []api.Object             // of our other kinds, in order
+}
+
+// documents reads kwok.yaml in the work directory, if there is one, and then all of --config.
+func (e *Env) documents() (*documents, error) {
+	home, err := e.home()
+	if err != nil {
+		return nil, err
+	}
+	standard := filepath.Join(home.Dir, "kwok.yaml")
+	var paths []string
+	if _, err := os.Stat(standard); err == nil {
+		paths = append(paths, standard)
+	}
+	for _, path := range e.configs {
+		if path != "-" {
+			if path, err = e.expand(path); err != nil {
+				return nil, err
+			}
+		}
+		if path != standard { // it is there already, or is allowed not to be
+			paths = append(paths, path)
+		}
+	}
+	docs := &documents{settings: &api.Settings{}}
+	for _, path := range paths {
+		objs, err := e.read(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := docs.add(e, path, objs); err != nil {
+			return nil, err
+		}
+	}
+	return docs, nil
+}
+
+func (d *documents) add(e *Env, path string, objs []api.Object) error {
+	for _, o := range objs {
+		switch o := o.(type) {
+		case *api.KwokctlConfiguration:
+			if err := d.settings.Add(o); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		case *api.KwokConfiguration:
+			d.kwok = append(d.kwok, o)
+		default:
+			if t := o.Type(); !slices.ContainsFunc(api.Kinds, func(k api.Kind) bool { return k.Name == t.Kind }) {
+				fmt.Fprintf(e.Err, "%s: kind %s is not known; ignored\n", path, t.Kind)
+				continue
+			}
+			d.rest = append(d.rest, o)
+		}
+	}
+	return nil
+}
+
+// others returns what the controller is to read: one KwokConfiguration, if there was any, and all that is of another
+// kind than ours.
+func (d *documents) others() ([]api.Object, error) {
+	if len(d.kwok) == 0 {
+		return d.rest, nil
+	}
+	merged, err := api.MergeKwok(d.kwok)
+	if err != nil {
+		return nil, err
+	}
+	return append([]api.Object{merged}, d.rest...), nil
+}
+
+// expand makes a path absolute; ~ is the home directory.
+func (e *Env) expand(path string) (string, error) {
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
+		path = e.Getenv("HOME") + rest
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", path, err)
+	}
+	return abs, nil
+}
+
+// read loads one configuration file, or the directory of several; - is standard input.
+func (e *Env) read(path string) ([]api.Object, error) {
+	if path == "-" {
+		return api.Load(e.In, "standard input")
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read configuration: %w", err)
+	case info.IsDir():
+		return readDir(path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("read configuration %s: neither a regular file nor a directory", path)
+	}
+	return readFile(path)
+}
+
+func readFile(path string) ([]api.Object, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer file.Close()
+	return api.Load(file, path)
+}
+
+// readDir lets kustomize build a directory that has a kustomization, and reads the YAML and JSON files of another.
+func readDir(dir string) ([]api.Object, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	var files []string
+	for _, entry := range entries {
+		switch name := entry.Name(); {
+		case name == "kustomization.yaml" || name == "kustomization.yml" || name == "Kustomization":
+			return build(dir)
+		case !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("read configuration %s: no kustomization and no .yaml, .yml or .json file in this directory", dir)
+	}
+	var all []api.Object
+	for _, file := range files {
+		objs, err := readFile(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objs...)
+	}
+	return all, nil
+}
+
+func build(dir string) ([]api.Object, error) {
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		return nil, fmt.Errorf("build %s with kustomize: %s", dir, strings.Join(strings.Fields(err.Error()), " "))
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		return nil, fmt.Errorf("build %s with kustomize: %w", dir, err)
+	}
+	return api.Load(bytes.NewReader(text), dir)
+}

@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/components"
+	"kwokctl/runtimes"
+)
+
+// Script is a runtime that writes what another would do, as an approximate shell script. Nothing is done.
+type Script struct {
+	Out io.Writer
+	err error // the first that writing met
+}
+
+// Printf writes lines.
+func (s *Script) Printf(format string, args ...any) {
+	if s.err == nil {
+		_, s.err = fmt.Fprintf(s.Out, format, args...)
+	}
+}
+
+// Err returns the first error that writing met.
+func (s *Script) Err() error { return s.err }
+
+// Command writes a program and its arguments, one per line.
+func (s *Script) Command(words ...string) {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
+	}
+	s.Printf("%s\n", strings.Join(quoted, " \\\n  "))
+}
+
+// quote makes a word one of the shell's.
+func quote(word string) string {
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+&>") == "" {
+		return word
+	}
+	name, value, found := strings.Cut(word, "=")
+	if found && strings.HasPrefix(name, "-") {
+		return name + "=" + quote(value)
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// file writes how a file is made.
+func (s *Script) file(path string, data []byte) {
+	if text := strings.TrimSuffix(string(data), "\n"); !strings.Contains(text, "\n") {
+		s.Printf("echo %s >%s\n", quote(text), path)
+		return
+	}
+	s.Printf("cat <<EOF >%s\n%s\nEOF\n", path, strings.TrimSuffix(string(data), "\n"))
+}
+
+// Available implements runtimes.Runtime, as do the others.
+func (s *Script) Available(context.Context) error { return nil }
+
+// Install has nothing to write.
+func (s *Script) Install(context.Context, []runtimes.Spec) error { return s.err }
+
+// Start writes how the processes are started.
+func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes.Status)) error {
+	for _, spec := range specs {
+		program := spec.Name
+		if spec.Program != "" {
+			program = spec.Program
+		}
+		s.Printf("cd %s && \\\n  ", spec.Dir)
+		words := slices.Concat(spec.Env, []string{program}, spec.Args)
+		for i, w := range words {
+			words[i] = quote(w)
+		}
+		s.Printf("%s \\\n  >%s \\\n  2>&1 \\\n  &\necho $! >%s\n", strings.Join(words, " \\\n  "), logFile(spec), pidFile(spec))
+	}
+	return s.err
+}
+
+// Stop writes how they are ended.
+func (s *Script) Stop(_ context.Context, specs []runtimes.Spec, _ bool) ([]string, error) {
+	for _, spec := range slices.Backward(specs) {
+		s.Printf("kill $(cat %[1]s)\nrm %[1]s\n", pidFile(spec))
+	}
+	return nil, s.err
+}
+
+// Status knows nothing.
+func (s *Script) Status(context.Context, []runtimes.Spec) ([]runtimes.Status, error) {
+	return nil, s.err
+}
+
+// Logs writes how a log is read.
+func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow bool) error {
+	program := "cat"
+	if follow {
+		program = "tail -n +1 -f"
+	}
+	s.Printf("%s %s\n", program, logFile(spec))
+	return s.err
+}
+
+// Uninstall has nothing to write.
+func (s *Script) Uninstall(context.Context, []runtimes.Spec) error { return s.err }
+
+func logFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "logs", s.Name+".log") }
+func pidFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "pids", s.Name+".pid") }
+
+// DryCreate writes what Create would do. Free ports are looked for, so that what is written depends on the machine.
+func (h Home) DryCreate(req Create, s *Script) error {
+	if err := req.check(); err != nil {
+		return err
+	}
+	if c, err := h.Open(req.Name); err == nil {
+		s.Printf("# Cluster %s exists; it is started as it is\n", c.Name)
+		return c.dryStart(s, req.Kubeconfig)
+	}
+	c := h.newCluster(req)
+	if err := h.choosePorts(req.Name, c.Config); err != nil {
+		return fmt.Errorf("create cluster %q: %w", req.Name, err)
+	}
+	var plan components.Plan
+	if err := c.plan(&plan); err != nil {
+		return err
+	}
+	c.Config.Components = components.Stored(c.specs, req.Config.Components)
+	var stored bytes.Buffer
+	if err := api.Save(&stored, append([]api.Object{c.Config}, c.Others...)...); err != nil {
+		return err
+	}
+	s.Printf("mkdir -p %s %s %s %s\n", c.Dir, filepath.Join(c.Dir, "config"), filepath.Join(c.Dir, "logs"), filepath.Join(c.Dir, "pids"))
+	config := filepath.Join(c.Dir, configFile)
+	s.Printf("# Save cluster config to %s\n", config)
+	s.file(config, stored.Bytes())
+	for _, f := range req.Files {
+		s.file(filepath.Join(c.Dir, f.Path), f.Data)
+	}
+	s.Printf("# Generate PKI to %s\n", filepath.Join(c.Dir, pkiDir))
+	for _, f := range plan.Files {
+		s.file(filepath.Join(c.Dir, f.Path), f.Data)
+	}
+	s.Printf("# Save kubeconfig to %s\n", filepath.Join(c.Dir, adminConfig))
+	return c.dryStart(s, req.Kubeconfig)
+}
+
+func (c *Cluster) dryStart(s *Script, kubeconfigPath string) error {
+	if err := s.Start(context.Background(), c.specs, nil); err != nil {
+		return err
+	}
+	for _, row := range components.Table() {
+		if row.Manifest != nil && slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return s.Name == row.Name }) {
+			s.Printf("# Set up manifest for %s\n", row.Name)
+		}
+	}
+	if kubeconfigPath != "" {
+		s.Printf("# Add context %s to %s\n", Context(c.Name), kubeconfigPath)
+	}
+	return s.Err()
+}
+
+// DryStart writes what Start would do.
+func (c *Cluster) DryStart(s *Script) error { return c.dryStart(s, "") }
+
+// DryStop writes what Stop would do.
+func (c *Cluster) DryStop(s *Script) error {
+	_, err := s.Stop(context.Background(), c.specs, false)
+	return err
+}
+
+// DryDelete writes what Delete would do.
+func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
+	if err := c.DryStop(s); err != nil {
+		return err
+	}
+	paths := []string{kubeconfigPath, c.Config.Status.Kubeconfig}
+	for _, path := range slices.Compact(paths) {
+		if path != "" {
+			s.Printf("# Remove context %s from %s\n", Context(c.Name), path)
+		}
+	}
+	s.Printf("rm -rf %s\n", c.Dir)
+	return s.Err()
+}
+
+// DryLogs writes how the log of a component is read.
+func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
+	return c.logs(context.Background(), s, component, io.Discard, follow)
+}

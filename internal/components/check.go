@@ -1,0 +1,127 @@
+package components
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// quota is how large etcd's database may grow, in bytes. The option was checked.
+func quota(o *Options) int64 {
+	q, err := resource.ParseQuantity(o.EtcdQuotaBackendSize)
+	if err != nil {
+		return 0 // which etcd takes for its own default
+	}
+	return q.Value()
+}
+
+// checkOptions tells which option has a value that cannot work. The first is enough: the user mends one at a time.
+func checkOptions(o *Options) error {
+	for _, check := range []func(*Options) error{
+		checkServing, checkEtcd, checkGates, checkRuntimeConfig, checkRuntime, checkHere,
+	} {
+		if err := check(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkServing(o *Options) error {
+	switch {
+	case !o.SecurePort:
+		return fmt.Errorf("secure-port false: Kubernetes serves HTTPS only by now; for plain HTTP on this machine there is --kube-apiserver-insecure-port")
+	case o.InsecureKubeconfig && o.KubeApiserverInsecurePort == 0:
+		return fmt.Errorf("insecureKubeconfig: needs kubeApiserverInsecurePort")
+	case !slices.Contains([]string{"", "127.0.0.1", "0.0.0.0", "::"}, o.BindAddress):
+		return fmt.Errorf("bindAddress %q: allowed are 127.0.0.1, and 0.0.0.0 and :: for all addresses", o.BindAddress)
+	case o.EtcdPeerPort != 0:
+		return fmt.Errorf("etcdPeerPort %d: etcd has no peers; it listens for them on a unix socket", o.EtcdPeerPort)
+	}
+	return nil
+}
+
+func checkEtcd(o *Options) error {
+	if !strings.HasPrefix(o.EtcdPrefix, "/") || len(o.EtcdPrefix) < 2 || strings.HasSuffix(o.EtcdPrefix, "/") || strings.ContainsAny(o.EtcdPrefix, " \t\n") {
+		return fmt.Errorf("etcd-prefix %q: want a path such as /registry", o.EtcdPrefix)
+	}
+	q, err := resource.ParseQuantity(o.EtcdQuotaBackendSize)
+	if err != nil || q.Sign() <= 0 || q.Cmp(*resource.NewQuantity(math.MaxInt64, resource.BinarySI)) > 0 {
+		return fmt.Errorf("etcd-quota-backend-size %q: want a size such as 8Gi or 500M", o.EtcdQuotaBackendSize)
+	}
+	return nil
+}
+
+// checkGates looks at the form only; whether there are such gates is for the program to say.
+func checkGates(o *Options) error {
+	return checkPairs("kube-feature-gates", "Name=true,Other=false", o.KubeFeatureGates, func(value string) bool { return value == "true" || value == "false" })
+}
+
+func checkRuntimeConfig(o *Options) error {
+	return checkPairs("kube-runtime-config", "api/alpha=true,apps/v1=false", o.KubeRuntimeConfig, func(value string) bool { return value == "true" || value == "false" })
+}
+
+func checkPairs(flag, example, text string, good func(string) bool) error {
+	if text == "" {
+		return nil
+	}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, found := strings.Cut(strings.TrimSpace(pair), "=")
+		if key == "" || !found || !good(strings.TrimSpace(value)) {
+			return fmt.Errorf("%s: %q in %q: want pairs such as %s", flag, pair, text, example)
+		}
+	}
+	return nil
+}
+
+// runtimeNames are the runtimes of upstream.
+func runtimeNames() []string {
+	return []string{"binary", "docker", "podman", "nerdctl", "lima", "finch", "kind", "kind-podman", "kind-nerdctl", "kind-lima", "kind-finch"}
+}
+
+func checkRuntime(o *Options) error {
+	for _, name := range append([]string{o.Runtime}, o.Runtimes...) {
+		if name != "" && !slices.Contains(runtimeNames(), name) {
+			return fmt.Errorf("runtime %q: allowed are %s", name, strings.Join(runtimeNames(), ", "))
+		}
+	}
+	if name := o.Runtime; name != "" && name != "binary" {
+		return fmt.Errorf("runtime %s: this kwokctl runs components as processes; leave --runtime out, or give binary", name)
+	}
+	if len(o.Runtimes) > 0 && o.Runtime == "" && !slices.Contains(o.Runtimes, "binary") {
+		return fmt.Errorf("runtimes %s: none of them is binary, which runs components as processes", strings.Join(o.Runtimes, ","))
+	}
+	return nil
+}
+
+// embedded are the minor versions that are linked in.
+const (
+	embeddedKube = "1.36"
+	embeddedEtcd = "3.6"
+)
+
+// checkHere refuses what would silently not be done.
+func checkHere(o *Options) error {
+	own := func(binary string) string { return "; for another one give " + binary }
+	for _, v := range []struct{ field, value, embedded, instead string }{
+		{"kubeVersion", o.KubeVersion, embeddedKube, own("--kube-apiserver-binary, --kube-controller-manager-binary and --kube-scheduler-binary")},
+		{"etcdVersion", o.EtcdVersion, embeddedEtcd, own("--etcd-binary")},
+	} {
+		version := strings.TrimPrefix(v.value, "v")
+		if version != "" && version != v.embedded && !strings.HasPrefix(version, v.embedded+".") {
+			return fmt.Errorf("%s %s: %s is embedded%s", v.field, v.value, v.embedded, v.instead)
+		}
+	}
+	for field, value := range map[string]string{
+		"etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
+		"etcdBinaryTar": o.EtcdBinaryTar, "prometheusBinaryTar": o.PrometheusBinaryTar, "jaegerBinaryTar": o.JaegerBinaryTar,
+	} {
+		if value != "" {
+			return fmt.Errorf("%s %s: kwokctl has no use for it", field, value)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package components
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+)
+
+// InsecureProxy is the component that serves the API without TLS and without asking who calls.
+const InsecureProxy = "kube-apiserver-insecure-proxy"
+
+// elsewhere are components of upstream that are not embedded, and what implies them.
+func elsewhere() []string {
+	return []string{"metrics-server", "prometheus", "jaeger", "dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
+		"jobset", "lws", "descheduler", "scheduler-plugins", "node-readiness-controller"}
+}
+
+// Names returns the names of the components of a cluster with options o, in the order of need: those listed, enabled
+// and implied by other options, without those disabled. It fails on unknown names and when a component is missing
+// that the others cannot do without.
+func Names(o *Options) ([]string, error) {
+	table := Table()
+	all := make([]string, len(table))
+	for i, c := range table {
+		all[i] = c.Name
+	}
+	on, off := wanted(o)
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"components", o.Components}, {"enable", o.Enable}, {"components", on}, {"disable", off}} {
+		for _, name := range list.names {
+			if slices.Contains(off, name) && slices.Contains(elsewhere(), name) {
+				continue // what is not here is easily left out
+			}
+			if err := known(list.field, name, all); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var names []string
+	for _, c := range table {
+		in := slices.Contains(on, c.Name) && !slices.Contains(off, c.Name)
+		switch {
+		case in:
+			names = append(names, c.Name)
+		case c.Must:
+			return nil, fmt.Errorf("components: %s is missing; a cluster cannot do without it", c.Name)
+		}
+	}
+	return names, nil
+}
+
+// wanted returns the components that are asked for and those that are not to be, deprecated options included.
+func wanted(o *Options) (on, off []string) {
+	on, off = slices.Clone(o.Components), slices.Clone(o.Disable)
+	if len(on) == 0 {
+		on = api.DefaultComponents()
+	}
+	on = append(on, o.Enable...)
+	for _, rule := range []struct {
+		holds bool
+		list  *[]string
+		names []string
+	}{
+		{o.KubeApiserverInsecurePort != 0, &on, []string{InsecureProxy}},
+		{o.PrometheusPort != 0, &on, []string{"prometheus"}},
+		{o.JaegerPort != 0, &on, []string{"jaeger"}},
+		{o.KueuevizPort != 0, &on, []string{"kueue", "kueueviz"}},
+		{o.EnableMetricsServer, &on, []string{"metrics-server"}},
+		{o.DisableKubeScheduler, &off, []string{"kube-scheduler"}},
+		{o.DisableKubeControllerManager, &off, []string{"kube-controller-manager"}},
+	} {
+		if rule.holds {
+			*rule.list = append(*rule.list, rule.names...)
+		}
+	}
+	return on, off
+}
+
+func known(field, name string, all []string) error {
+	switch {
+	case slices.Contains(all, name):
+		return nil
+	case slices.Contains(elsewhere(), name):
+		return fmt.Errorf("%s: %s is not embedded; describe it in a configuration file, under components, with a binary of your own", field, name)
+	}
+	return fmt.Errorf("%s: no component %q; there are %s%s", field, name, strings.Join(all, ", "), api.DidYouMean(name, all))
+}
+
+// Check tells what is wrong with what a user asks for, before anything is decided.
+func Check(cfg *api.KwokctlConfiguration) error {
+	o := &cfg.Options
+	names, err := Names(o)
+	if err != nil {
+		return err
+	}
+	for i, c := range cfg.Components {
+		if slices.Contains(names, c.Name) {
+			return fmt.Errorf("components[%d]: %s is built in; change it under componentsPatches, or leave it out with options.disable", i, c.Name)
+		}
+	}
+	return errors.Join(checkPatches(cfg, append(names, userNames(cfg, names)...)), checkOptions(o))
+}
+
+// Verbosity lets the components of a cluster log as much as was asked of this program, with extra arguments that the
+// user's own ones follow.
+func Verbosity(o *Options, level slog.Level) error {
+	names, err := Names(o)
+	if err != nil || level == slog.LevelInfo {
+		return err
+	}
+	var args []string
+	for _, name := range names {
+		switch name {
+		case InsecureProxy: // says nothing anyway
+		case "etcd":
+			args = append(args, "etcd=log-level="+strings.ToLower(named(level)))
+		case "kwok-controller":
+			args = append(args, "kwok-controller=v="+named(level))
+		default:
+			args = append(args, fmt.Sprintf("%s=v=%d", name, max(0, -int(level))))
+		}
+	}
+	o.ExtraArgs = append(args, o.ExtraArgs...)
+	return nil
+}
+
+// named rounds a level to one that has a name.
+func named(level slog.Level) string {
+	switch {
+	case level < slog.LevelInfo:
+		return "DEBUG"
+	case level < slog.LevelWarn:
+		return "INFO"
+	case level < slog.LevelError:
+		return "WARN"
+	}
+	return "ERROR"
+}

@@ -1,0 +1,184 @@
+package components
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/runtimes"
+)
+
+// userNames returns the names of the components that the user describes whole: those that are not among names, the
+// built-in ones of the cluster.
+func userNames(cfg *api.KwokctlConfiguration, names []string) []string {
+	var own []string
+	for _, c := range cfg.Components {
+		if !slices.Contains(names, c.Name) {
+			own = append(own, c.Name)
+		}
+	}
+	return own
+}
+
+// addUsers adds the user's components to the plan, in the order of need.
+func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
+	waiting := slices.DeleteFunc(slices.Clone(cfg.Components), func(c api.Component) bool { return slices.Contains(names, c.Name) })
+	done := slices.Clone(names)
+	for i, c := range waiting {
+		if err := checkUser(c, i, append(slices.Clone(names), userNames(cfg, names)...)); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(waiting[:i], func(b api.Component) bool { return b.Name == c.Name }) {
+			return fmt.Errorf("components[%d]: name %s is given twice", i, c.Name)
+		}
+	}
+	for len(waiting) > 0 {
+		next := slices.IndexFunc(waiting, func(c api.Component) bool {
+			return !slices.ContainsFunc(c.Links, func(link string) bool { return !slices.Contains(done, link) })
+		})
+		if next < 0 {
+			return fmt.Errorf("components: %s needs itself, by way of its links", waiting[0].Name)
+		}
+		c := waiting[next]
+		waiting, done = slices.Delete(waiting, next, next+1), append(done, c.Name)
+		plan.Specs = append(plan.Specs, userSpec(c))
+		for _, text := range c.ManifestContents {
+			plan.Manifests = append(append(append(plan.Manifests, "---\n"...), text...), '\n')
+		}
+	}
+	return nil
+}
+
+// checkUser tells why a component that the user describes cannot be run.
+func checkUser(c api.Component, i int, all []string) error {
+	at := fmt.Sprintf("components[%d] %s", i, c.Name)
+	switch {
+	case !componentName(c.Name):
+		return fmt.Errorf("components[%d]: name %q: allowed are small letters, digits and inside also -", i, c.Name)
+	case slices.Contains(reserved(), c.Name):
+		return fmt.Errorf("%s: that name belongs to kwokctl itself", at)
+	case c.Binary == "" && len(c.Command) == 0:
+		return fmt.Errorf("%s: no binary and no command; an image alone cannot be run as a process", at)
+	case c.User != "":
+		return fmt.Errorf("%s: user %s: processes run as you", at, c.User)
+	case c.WorkDir != "":
+		return fmt.Errorf("%s: workDir %s: processes work in the directory of the cluster", at, c.WorkDir)
+	}
+	for _, link := range c.Links {
+		if !slices.Contains(all, link) {
+			return fmt.Errorf("%s: links: no component %q in this cluster; it has %s", at, link, strings.Join(all, ", "))
+		}
+	}
+	for _, p := range c.Ports {
+		if p.Port < 0 || p.Port > 65535 || p.HostPort < 0 || p.HostPort > 65535 || (p.HostPort != 0 && p.Port != 0 && p.HostPort != p.Port) {
+			return fmt.Errorf("%s: port %d, hostPort %d: want a port from 1 to 65535, and both the same for a process", at, p.Port, p.HostPort)
+		}
+	}
+	return checkVolumes(at, c.Volumes)
+}
+
+// reserved are names of files in the directories where a component has files of its name.
+func reserved() []string { return []string{"audit", "supervise", "supervisor"} }
+
+func componentName(name string) bool {
+	return name != "" && len(name) <= 63 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+		!strings.HasPrefix(name, "-") && !strings.HasSuffix(name, "-")
+}
+
+// checkVolumes refuses what only a container could have: a process sees the host's files where they are.
+func checkVolumes(at string, volumes []api.Volume) error {
+	for _, v := range volumes {
+		if v.HostPath != v.MountPath {
+			return fmt.Errorf("%s: volume %s: a process finds %s where it is, not at %s; use the host's path", at, v.Name, v.HostPath, v.MountPath)
+		}
+	}
+	return nil
+}
+
+func userSpec(c api.Component) runtimes.Spec {
+	s := runtimes.Spec{Name: c.Name, Program: c.Binary, Needs: c.Links, Env: variables(c.Envs),
+		Probe: runtimes.Probe{Ready: c.Ready, Live: c.Live}}
+	command := c.Command
+	if s.Program == "" {
+		s.Program, command = command[0], command[1:]
+	}
+	s.Args = append(slices.Clone(command), c.Args...)
+	for _, p := range c.Ports {
+		if number := max(p.Port, p.HostPort); number != 0 {
+			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: number})
+		}
+	}
+	return s
+}
+
+func variables(envs []api.Env) []string {
+	var list []string
+	for _, e := range envs {
+		list = append(list, e.Name+"="+e.Value)
+	}
+	return list
+}
+
+// checkPatches tells which patch is for nobody, or cannot be done.
+func checkPatches(cfg *api.KwokctlConfiguration, names []string) error {
+	var all []string
+	for _, row := range Table() {
+		all = append(all, row.Name)
+	}
+	for i, p := range cfg.ComponentsPatches {
+		at := fmt.Sprintf("componentsPatches[%d] %s", i, p.Name)
+		if !slices.Contains(slices.Concat(names, all, elsewhere()), p.Name) {
+			return fmt.Errorf("%s: no such component; there are %s%s", at, strings.Join(all, ", "), api.DidYouMean(p.Name, slices.Concat(names, all)))
+		}
+		for _, a := range p.ExtraArgs {
+			if strings.Trim(a.Key, "-") == "" || strings.ContainsAny(a.Key, "= \t\n\x00") {
+				return fmt.Errorf("%s: extraArgs: key %q is not the name of a flag", at, a.Key)
+			}
+		}
+		for _, e := range p.ExtraEnvs {
+			if e.Name == "" || strings.ContainsAny(e.Name, "=\x00") {
+				return fmt.Errorf("%s: extraEnvs: name %q is not the name of a variable", at, e.Name)
+			}
+		}
+		if err := checkVolumes(at, p.ExtraVolumes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// patch changes a component as the user's patches for it say, in order.
+func patch(s *runtimes.Spec, patches []api.ComponentsPatches) {
+	for _, p := range patches {
+		if p.Name != s.Name {
+			continue
+		}
+		for _, a := range p.ExtraArgs {
+			flag := "--" + strings.TrimLeft(a.Key, "-")
+			arg := flag
+			if a.Value != nil {
+				arg += "=" + *a.Value
+			}
+			if at := last(s.Args, flag); a.Override && at >= 0 {
+				s.Args[at] = arg
+			} else {
+				s.Args = append(s.Args, arg)
+			}
+		}
+		for _, v := range variables(p.ExtraEnvs) {
+			key, _, _ := strings.Cut(v, "=")
+			s.Env = append(slices.DeleteFunc(s.Env, func(e string) bool { return strings.HasPrefix(e, key+"=") }), v)
+		}
+	}
+}
+
+// last returns where a flag is given the last time, -1 for nowhere.
+func last(args []string, flag string) int {
+	for i := len(args) - 1; i >= 0; i-- {
+		if name, _, _ := strings.Cut(args[i], "="); name == flag {
+			return i
+		}
+	}
+	return -1
+}

@@ -205,6 +205,9 @@ func (s *Settings) Differences(asked, has *KwokctlOptions) []Difference {
 		if got.IsZero() && o.Unset != "" {
 			d.Has = o.Unset
 		}
+		if d.Has == "" {
+			d.Has = "none"
+		}
 		all = append(all, d)
 	}
 	return all

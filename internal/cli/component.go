@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"kwokctl/internal/cluster"
 )
 
 func newStartComponent(env *Env) *cobra.Command {
@@ -14,6 +16,9 @@ func newStartComponent(env *Env) *cobra.Command {
 		home, err := env.home()
 		if err != nil {
 			return err
+		}
+		if env.dryRun {
+			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryComponent(args[0], s, true) })
 		}
 		began := time.Now()
 		show := newProgress(env, "Starting "+args[0]+" of cluster "+env.name)
@@ -34,6 +39,9 @@ func newStopComponent(env *Env) *cobra.Command {
 		home, err := env.home()
 		if err != nil {
 			return err
+		}
+		if env.dryRun {
+			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryComponent(args[0], s, false) })
 		}
 		began := time.Now()
 		killed, err := home.StopComponent(cmd.Context(), env.name, args[0])
@@ -60,6 +68,9 @@ func newExportLogs(env *Env) *cobra.Command {
 		dir := ""
 		if len(args) == 1 {
 			dir = args[0]
+		}
+		if env.dryRun {
+			return c.DryExportLogs(dir, &cluster.Script{Out: env.Out})
 		}
 		if dir, err = c.ExportLogs(cmd.Context(), dir); err != nil {
 			return err

@@ -42,6 +42,11 @@ func newCreate(env *Env) *cobra.Command {
 		if req.Others, err = docs.others(); err != nil {
 			return err
 		}
+		beats, err := components.HeartbeatStages(&cfg.Options, req.Others)
+		if err != nil {
+			return err
+		}
+		req.Others = append(req.Others, beats...)
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}
@@ -81,15 +86,17 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 	if env.dryRun {
 		return home.DryCreate(req, &cluster.Script{Out: env.Out})
 	}
-	if c, err := home.Open(req.Name); err == nil {
-		remark(env, c, req, settings)
-	}
+	had, _ := home.Open(req.Name) // that it cannot be opened is for Create to say
 	began := time.Now()
 	show := newProgress(env, "Creating cluster "+req.Name)
 	c, changed, err := home.Create(ctx, req, show.observe)
 	show.end()
 	if err != nil {
 		return err
+	}
+	env.deprecated(settings)
+	if had != nil {
+		remark(env, had, req, settings)
 	}
 	if !changed {
 		fmt.Fprintf(env.Err, "Cluster %s is ready already; nothing was changed.\n", c.Name)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,10 +66,13 @@ func (d *documents) add(e *Env, path string, objs []api.Object) error {
 		case *api.KwokConfiguration:
 			d.kwok = append(d.kwok, o)
 		default:
-			if t := o.Type(); !slices.ContainsFunc(api.Kinds, func(k api.Kind) bool { return k.Name == t.Kind }) {
+			t := o.Type()
+			i := slices.IndexFunc(api.Kinds, func(k api.Kind) bool { return k.Name == t.Kind })
+			if i < 0 {
 				fmt.Fprintf(e.Err, "%s: kind %s is not known; ignored\n", path, t.Kind)
 				continue
 			}
+			t.APIVersion = cmp.Or(t.APIVersion, api.Kinds[i].Version) // a kind alone is enough to be read
 			d.rest = append(d.rest, o)
 		}
 	}

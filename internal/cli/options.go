@@ -79,11 +79,17 @@ func (e *Env) setOptions(settings *api.Settings, set *pflag.FlagSet) error {
 		if f := set.Lookup(row.Flag); f != nil && f.Changed {
 			settings.Set(&row, f.Value.(*optionFlag).value, "--"+row.Flag)
 		}
+	}
+	return nil
+}
+
+// deprecated names the options that were given and will go.
+func (e *Env) deprecated(settings *api.Settings) {
+	for _, row := range api.Options() {
 		if row.Instead != "" && settings.Has(row.Field) {
 			fmt.Fprintf(e.Err, "%s is deprecated; use %s\n", settings.Source(row.Field), row.Instead)
 		}
 	}
-	return nil
 }
 
 // configuration returns what files, environment and flags ask for together, with the times of nodes multiplied.

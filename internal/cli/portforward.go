@@ -40,6 +40,10 @@ func newPortForward(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if env.dryRun {
+			_, err := fmt.Fprintf(env.Out, "# Forward 127.0.0.1:%d to %s of %s\n", local, port, spec.Name)
+			return err
+		}
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(local)))
 		if err != nil {
 			return fmt.Errorf("port-forward: port %d: %w", local, errors.Unwrap(err))

@@ -116,3 +116,18 @@ func TestLateness(t *testing.T) {
 		t.Error("an error that is not about time was changed")
 	}
 }
+
+// FuzzName holds that a name that is allowed is one element of a path below the clusters, and no hidden one.
+func FuzzName(f *testing.F) {
+	for _, s := range []string{"", ".", "..", "a", "a/b", `a\b`, "a\x00b", "-a", "a..b", "kwok", "ä", "a b", strings.Repeat("a", 51), "/etc", "a\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if CheckName(name) != nil {
+			return
+		}
+		if filepath.Base(filepath.Join("/x", name)) != name || filepath.Dir(filepath.Join("/x", name)) != "/x" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "-") || len(name) > maxName {
+			t.Fatalf("%q is allowed", name)
+		}
+	})
+}

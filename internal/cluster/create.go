@@ -83,48 +83,6 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	return c, true, c.finish(ctx, req, observe)
 }
 
-// check finds what is wrong with a request by itself, before anything is written.
-func (r *Create) check() error {
-	if err := CheckName(r.Name); err != nil {
-		return err
-	}
-	if err := components.Check(r.Config); err != nil {
-		return err
-	}
-	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
-		return err
-	}
-	if err := checkPrograms(r.Config); err != nil {
-		return err
-	}
-	o := &r.Config.Options
-	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
-		return err
-	}
-	of := map[int]string{}
-	for _, row := range components.Table() {
-		if row.Port == nil || *row.Port(o) == 0 {
-			continue
-		}
-		port := *row.Port(o)
-		switch {
-		case port < 1 || port > 65535:
-			return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, row.Name)
-		case of[port] != "":
-			return fmt.Errorf("port %d is given to %s and to %s", port, of[port], row.Name)
-		}
-		of[port] = row.Name
-	}
-	if s := o.NodeLeaseDurationSeconds; s < 0 {
-		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
-	}
-	if r.Kubeconfig == "" {
-		return nil
-	}
-	_, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)) // one that cannot be read cannot get a context
-	return err
-}
-
 // portTries is how often a new cluster gets other ports when somebody was faster. Nobody has been told the ports of
 // a cluster that never ran, so they may change.
 const portTries = 5

@@ -192,3 +192,30 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
 	return c.logs(context.Background(), s, component, io.Discard, follow)
 }
+
+// DryComponent writes what starting or stopping one component would do.
+func (c *Cluster) DryComponent(name string, s *Script, start bool) error {
+	spec, err := c.Spec(name)
+	if err != nil {
+		return err
+	}
+	if start {
+		return s.Start(context.Background(), []runtimes.Spec{spec}, nil)
+	}
+	_, err = s.Stop(context.Background(), []runtimes.Spec{spec}, false)
+	return err
+}
+
+// DryExportLogs writes what ExportLogs would do.
+func (c *Cluster) DryExportLogs(dir string, s *Script) error {
+	target := filepath.Join(c.Dir, "export", "logs")
+	if dir != "" {
+		target = filepath.Join(dir, c.Name)
+	}
+	s.Printf("mkdir -p %s\n", filepath.Join(target, "components"))
+	for _, spec := range c.specs {
+		s.Printf("cp %s %s\n", logFile(spec), filepath.Join(target, "components", spec.Name+".log"))
+	}
+	s.Printf("cp %s %s\n", filepath.Join(c.Dir, configFile), filepath.Join(target, configFile))
+	return s.Err()
+}

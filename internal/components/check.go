@@ -21,7 +21,7 @@ func quota(o *Options) int64 {
 // checkOptions tells which option has a value that cannot work. The first is enough: the user mends one at a time.
 func checkOptions(o *Options) error {
 	for _, check := range []func(*Options) error{
-		checkServing, checkEtcd, checkGates, checkRuntimeConfig, checkRuntime, checkHere,
+		checkServing, checkEtcd, checkGates, checkRuntimeConfig, checkHere,
 	} {
 		if err := check(o); err != nil {
 			return err
@@ -49,7 +49,7 @@ func checkEtcd(o *Options) error {
 		return fmt.Errorf("etcd-prefix %q: want a path such as /registry", o.EtcdPrefix)
 	}
 	q, err := resource.ParseQuantity(o.EtcdQuotaBackendSize)
-	if err != nil || q.Sign() <= 0 || q.Cmp(*resource.NewQuantity(math.MaxInt64, resource.BinarySI)) > 0 {
+	if err != nil || q.Sign() <= 0 || q.Value() == math.MaxInt64 {
 		return fmt.Errorf("etcd-quota-backend-size %q: want a size such as 8Gi or 500M", o.EtcdQuotaBackendSize)
 	}
 	return nil
@@ -77,26 +77,6 @@ func checkPairs(flag, example, text string, good func(string) bool) error {
 	return nil
 }
 
-// runtimeNames are the runtimes of upstream.
-func runtimeNames() []string {
-	return []string{"binary", "docker", "podman", "nerdctl", "lima", "finch", "kind", "kind-podman", "kind-nerdctl", "kind-lima", "kind-finch"}
-}
-
-func checkRuntime(o *Options) error {
-	for _, name := range append([]string{o.Runtime}, o.Runtimes...) {
-		if name != "" && !slices.Contains(runtimeNames(), name) {
-			return fmt.Errorf("runtime %q: allowed are %s", name, strings.Join(runtimeNames(), ", "))
-		}
-	}
-	if name := o.Runtime; name != "" && name != "binary" {
-		return fmt.Errorf("runtime %s: this kwokctl runs components as processes; leave --runtime out, or give binary", name)
-	}
-	if len(o.Runtimes) > 0 && o.Runtime == "" && !slices.Contains(o.Runtimes, "binary") {
-		return fmt.Errorf("runtimes %s: none of them is binary, which runs components as processes", strings.Join(o.Runtimes, ","))
-	}
-	return nil
-}
-
 // embedded are the minor versions that are linked in.
 const (
 	embeddedKube = "1.36"
@@ -116,7 +96,7 @@ func checkHere(o *Options) error {
 		}
 	}
 	for field, value := range map[string]string{
-		"etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
+		"kubeAuditPolicy": o.KubeAuditPolicy, "etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
 		"etcdBinaryTar": o.EtcdBinaryTar, "prometheusBinaryTar": o.PrometheusBinaryTar, "jaegerBinaryTar": o.JaegerBinaryTar,
 	} {
 		if value != "" {

@@ -1,0 +1,2 @@
+# Removing config file <home>/.kwok/kwok.yaml
+rm <home>/.kwok/kwok.yaml

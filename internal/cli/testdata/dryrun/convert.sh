@@ -1,0 +1,1 @@
+# Converting <home>/conf.yaml

@@ -1,0 +1,375 @@
+mkdir -p <home>/.kwok/clusters/x <home>/.kwok/clusters/x/config <home>/.kwok/clusters/x/logs <home>/.kwok/clusters/x/pids
+# Save cluster config to <home>/.kwok/clusters/x/kwok.yaml
+cat <<EOF ><home>/.kwok/clusters/x/kwok.yaml
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+components:
+- args:
+  - --name=node0
+  - --data-dir=etcd
+  - --auto-compaction-retention=1
+  - --quota-backend-bytes=8589934592
+  - --election-timeout=100
+  - --listen-peer-urls=unix://etcd:1
+  - --initial-advertise-peer-urls=unix://etcd:1
+  - --initial-cluster=node0=unix://etcd:1
+  - --advertise-client-urls=unix://etcd:0
+  - --cert-file=pki/etcd-server.crt
+  - --key-file=pki/etcd-server.key
+  - --trusted-ca-file=pki/etcd-ca.crt
+  - --client-cert-auth=true
+  - --listen-client-urls=unix://etcd:0,https://127.0.0.1:2379
+  - --log-level=debug
+  - --heartbeat-interval=50
+  live: unix://etcd:0/livez
+  name: etcd
+  ports:
+  - hostPort: 2379
+    name: client
+    port: 2379
+    protocol: TCP
+  ready: unix://etcd:0/readyz
+- args:
+  - --etcd-prefix=/mine
+  - --etcd-servers=unix://etcd:0
+  - --allow-privileged=true
+  - --endpoint-reconciler-type=none
+  - --bind-address=127.0.0.1
+  - --advertise-address=127.0.0.1
+  - --secure-port=6443
+  - --service-cluster-ip-range=10.96.0.0/12
+  - --tls-cert-file=pki/kube-apiserver.crt
+  - --tls-private-key-file=pki/kube-apiserver.key
+  - --client-ca-file=pki/ca.crt
+  - --kubelet-client-certificate=pki/apiserver-kubelet-client.crt
+  - --kubelet-client-key=pki/apiserver-kubelet-client.key
+  - --kubelet-certificate-authority=pki/ca.crt
+  - --service-account-key-file=pki/sa.pub
+  - --service-account-signing-key-file=pki/sa.key
+  - --service-account-issuer=https://kubernetes.default.svc.cluster.local
+  - --proxy-client-cert-file=pki/front-proxy-client.crt
+  - --proxy-client-key-file=pki/front-proxy-client.key
+  - --requestheader-client-ca-file=pki/front-proxy-ca.crt
+  - --requestheader-allowed-names=front-proxy-client
+  - --requestheader-username-headers=X-Remote-User
+  - --requestheader-group-headers=X-Remote-Group
+  - --requestheader-extra-headers-prefix=X-Remote-Extra-
+  - --authorization-mode=Node,RBAC
+  - --admission-control=
+  - --profiling
+  - --v=4
+  links:
+  - etcd
+  live: https://127.0.0.1:6443/livez
+  name: kube-apiserver
+  ports:
+  - hostPort: 6443
+    name: https
+    port: 6443
+    protocol: TCP
+  ready: https://127.0.0.1:6443/readyz
+- args:
+  - --kubeconfig=kubeconfig.yaml
+  - --port=8080
+  links:
+  - kube-apiserver
+  live: http://127.0.0.1:8080/version
+  name: kube-apiserver-insecure-proxy
+  ports:
+  - hostPort: 8080
+    name: http
+    port: 8080
+    protocol: TCP
+  ready: http://127.0.0.1:8080/readyz
+- args:
+  - --authentication-kubeconfig=config/kube-controller-manager.kubeconfig
+  - --authorization-kubeconfig=config/kube-controller-manager.kubeconfig
+  - --bind-address=127.0.0.1
+  - --secure-port=10257
+  - --tls-cert-file=pki/kube-controller-manager-serving.crt
+  - --tls-private-key-file=pki/kube-controller-manager-serving.key
+  - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
+  - --kubeconfig=config/kube-controller-manager.kubeconfig
+  - --leader-elect=false
+  - --kube-api-qps=5000
+  - --kube-api-burst=10000
+  - --node-monitor-period=25s
+  - --node-monitor-grace-period=3m20s
+  - --root-ca-file=pki/ca.crt
+  - --service-account-private-key-file=pki/sa.key
+  - --use-service-account-credentials=true
+  - --controllers=*,-ttl-controller
+  - --v=4
+  links:
+  - kube-apiserver
+  live: https://127.0.0.1:10257/healthz
+  name: kube-controller-manager
+  ports:
+  - hostPort: 10257
+    name: https
+    port: 10257
+    protocol: TCP
+  ready: https://127.0.0.1:10257/healthz
+- args:
+  - --authentication-kubeconfig=config/kube-scheduler.kubeconfig
+  - --authorization-kubeconfig=config/kube-scheduler.kubeconfig
+  - --bind-address=127.0.0.1
+  - --secure-port=10259
+  - --tls-cert-file=pki/kube-scheduler-serving.crt
+  - --tls-private-key-file=pki/kube-scheduler-serving.key
+  - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
+  - --config=scheduler.yaml
+  - --v=4
+  links:
+  - kube-apiserver
+  live: https://127.0.0.1:10259/livez
+  name: kube-scheduler
+  ports:
+  - hostPort: 10259
+    name: https
+    port: 10259
+    protocol: TCP
+  ready: https://127.0.0.1:10259/readyz
+- command:
+  - /bin/sh
+  - -c
+  - echo 'hello' $HOME
+  links:
+  - kube-scheduler
+  name: helper
+componentsPatches:
+- extraArgs:
+  - key: v
+    value: "2"
+  - key: etcd-prefix
+    override: true
+    value: /mine
+  - key: profiling
+  extraEnvs:
+  - name: A
+    value: b c
+  name: kube-apiserver
+kind: KwokctlConfiguration
+metadata:
+  name: x
+options:
+  components:
+  - etcd
+  - kube-apiserver
+  - kube-controller-manager
+  - kube-scheduler
+  - kwok-controller
+  disable:
+  - kwok-controller
+  etcdPort: 2379
+  etcdPrefix: /registry
+  etcdQuotaBackendSize: 8Gi
+  extraArgs:
+  - etcd=log-level=debug
+  - kube-apiserver=v=4
+  - kube-controller-manager=v=4
+  - kube-scheduler=v=4
+  - etcd=heartbeat-interval=50
+  heartbeatFactor: 1
+  kubeAdmission: false
+  kubeApiserverInsecurePort: 8080
+  kubeApiserverPort: 6443
+  kubeAuthorization: true
+  kubeControllerManagerNodeMonitorGracePeriodMilliseconds: 200000
+  kubeControllerManagerNodeMonitorPeriodMilliseconds: 25000
+  kubeControllerManagerPort: 10257
+  kubeSchedulerConfig: <home>/scheduler.yaml
+  kubeSchedulerPort: 10259
+  kwokControllerPort: 10247
+  nodeLeaseDurationSeconds: 200
+  nodeStatusUpdateFrequencyMilliseconds: 50000
+  securePort: true
+status:
+  version: 1.2.3
+---
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokctlResource
+metadata:
+  name: node
+parameters:
+  a: 1
+template: 'kind: Node'
+EOF
+cat <<EOF ><home>/.kwok/clusters/x/scheduler.yaml
+apiVersion: kubescheduler.config.k8s.io/v1
+clientConnection:
+  burst: 10000
+  kubeconfig: config/kube-scheduler.kubeconfig
+  qps: 5000
+kind: KubeSchedulerConfiguration
+leaderElection:
+  leaderElect: false
+EOF
+# Generate PKI to <home>/.kwok/clusters/x/pki
+cat <<EOF ><home>/.kwok/clusters/x/config/kube-controller-manager.kubeconfig
+apiVersion: v1
+kind: Config
+current-context: default
+clusters:
+- name: default
+  cluster:
+    server: https://127.0.0.1:6443
+    certificate-authority: ../pki/ca.crt
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: kube-controller-manager
+users:
+- name: kube-controller-manager
+  user:
+    client-certificate: ../pki/kube-controller-manager.crt
+    client-key: ../pki/kube-controller-manager.key
+EOF
+cat <<EOF ><home>/.kwok/clusters/x/config/kube-scheduler.kubeconfig
+apiVersion: v1
+kind: Config
+current-context: default
+clusters:
+- name: default
+  cluster:
+    server: https://127.0.0.1:6443
+    certificate-authority: ../pki/ca.crt
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: kube-scheduler
+users:
+- name: kube-scheduler
+  user:
+    client-certificate: ../pki/kube-scheduler.crt
+    client-key: ../pki/kube-scheduler.key
+EOF
+# Save kubeconfig to <home>/.kwok/clusters/x/kubeconfig.yaml
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  etcd \
+  --name=node0 \
+  --data-dir=etcd \
+  --auto-compaction-retention=1 \
+  --quota-backend-bytes=8589934592 \
+  --election-timeout=100 \
+  --listen-peer-urls=unix://etcd:1 \
+  --initial-advertise-peer-urls=unix://etcd:1 \
+  --initial-cluster=node0=unix://etcd:1 \
+  --advertise-client-urls=unix://etcd:0 \
+  --cert-file=pki/etcd-server.crt \
+  --key-file=pki/etcd-server.key \
+  --trusted-ca-file=pki/etcd-ca.crt \
+  --client-cert-auth=true \
+  --listen-client-urls=unix://etcd:0,https://127.0.0.1:2379 \
+  --log-level=debug \
+  --heartbeat-interval=50 \
+  ><home>/.kwok/clusters/x/logs/etcd.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  'A=b c' \
+  kube-apiserver \
+  --etcd-prefix=/mine \
+  --etcd-servers=unix://etcd:0 \
+  --allow-privileged=true \
+  --endpoint-reconciler-type=none \
+  --bind-address=127.0.0.1 \
+  --advertise-address=127.0.0.1 \
+  --secure-port=6443 \
+  --service-cluster-ip-range=10.96.0.0/12 \
+  --tls-cert-file=pki/kube-apiserver.crt \
+  --tls-private-key-file=pki/kube-apiserver.key \
+  --client-ca-file=pki/ca.crt \
+  --kubelet-client-certificate=pki/apiserver-kubelet-client.crt \
+  --kubelet-client-key=pki/apiserver-kubelet-client.key \
+  --kubelet-certificate-authority=pki/ca.crt \
+  --service-account-key-file=pki/sa.pub \
+  --service-account-signing-key-file=pki/sa.key \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+  --proxy-client-cert-file=pki/front-proxy-client.crt \
+  --proxy-client-key-file=pki/front-proxy-client.key \
+  --requestheader-client-ca-file=pki/front-proxy-ca.crt \
+  --requestheader-allowed-names=front-proxy-client \
+  --requestheader-username-headers=X-Remote-User \
+  --requestheader-group-headers=X-Remote-Group \
+  --requestheader-extra-headers-prefix=X-Remote-Extra- \
+  --authorization-mode=Node,RBAC \
+  --admission-control= \
+  --profiling \
+  --v=4 \
+  ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-apiserver-insecure-proxy \
+  --kubeconfig=kubeconfig.yaml \
+  --port=8080 \
+  ><home>/.kwok/clusters/x/logs/kube-apiserver-insecure-proxy.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver-insecure-proxy.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-controller-manager \
+  --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=10257 \
+  --tls-cert-file=pki/kube-controller-manager-serving.crt \
+  --tls-private-key-file=pki/kube-controller-manager-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --kubeconfig=config/kube-controller-manager.kubeconfig \
+  --leader-elect=false \
+  --kube-api-qps=5000 \
+  --kube-api-burst=10000 \
+  --node-monitor-period=25s \
+  --node-monitor-grace-period=3m20s \
+  --root-ca-file=pki/ca.crt \
+  --service-account-private-key-file=pki/sa.key \
+  --use-service-account-credentials=true \
+  --controllers='*,-ttl-controller' \
+  --v=4 \
+  ><home>/.kwok/clusters/x/logs/kube-controller-manager.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-scheduler \
+  --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
+  --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=10259 \
+  --tls-cert-file=pki/kube-scheduler-serving.crt \
+  --tls-private-key-file=pki/kube-scheduler-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --config=scheduler.yaml \
+  --v=4 \
+  ><home>/.kwok/clusters/x/logs/kube-scheduler.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
+cd <home>/.kwok/clusters/x && \
+  /bin/sh \
+  -c \
+  'echo '\''hello'\'' $HOME' \
+  ><home>/.kwok/clusters/x/logs/helper.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/helper.pid

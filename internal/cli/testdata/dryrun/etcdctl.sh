@@ -1,0 +1,4 @@
+etcdctl \
+  --endpoints=unix://<home>/.kwok/clusters/x/etcd:0 \
+  get \
+  /

@@ -1,0 +1,1 @@
+# Scale resource node to 7 replicas

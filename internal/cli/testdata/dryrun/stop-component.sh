@@ -1,0 +1,2 @@
+kill $(cat <home>/.kwok/clusters/x/pids/kube-scheduler.pid)
+rm <home>/.kwok/clusters/x/pids/kube-scheduler.pid

@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/components"
+	"kwokctl/internal/kubeconfig"
+)
+
+// check finds what is wrong with a request by itself, before anything is written.
+func (r *Create) check() error {
+	if err := CheckName(r.Name); err != nil {
+		return err
+	}
+	if err := components.Check(r.Config); err != nil {
+		return err
+	}
+	if err := checkRuntime(&r.Config.Options); err != nil {
+		return err
+	}
+	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
+		return err
+	}
+	if err := checkPrograms(r.Config); err != nil {
+		return err
+	}
+	o := &r.Config.Options
+	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
+		return err
+	}
+	of := map[int]string{}
+	for _, row := range components.Table() {
+		if row.Port == nil || *row.Port(o) == 0 {
+			continue
+		}
+		port := *row.Port(o)
+		switch {
+		case port < 1 || port > 65535:
+			return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, row.Name)
+		case of[port] != "":
+			return fmt.Errorf("port %d is given to %s and to %s", port, of[port], row.Name)
+		}
+		of[port] = row.Name
+	}
+	if s := o.NodeLeaseDurationSeconds; s < 0 {
+		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
+	}
+	if r.Kubeconfig == "" {
+		return nil
+	}
+	_, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)) // one that cannot be read cannot get a context
+	return err
+}
+
+// checkPrograms finds the user's programs, makes their paths absolute and tells which of them cannot be run.
+func checkPrograms(cfg *api.KwokctlConfiguration) error {
+	for _, row := range components.Table() {
+		if row.Binary == nil {
+			continue
+		}
+		if err := checkProgram(row.Name, row.Binary(&cfg.Options)); err != nil {
+			return err
+		}
+	}
+	for i := range cfg.Components {
+		c := &cfg.Components[i]
+		program := &c.Binary
+		if c.Binary == "" {
+			program = &c.Command[0]
+		}
+		if err := checkProgram(c.Name, program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkProgram takes a path, or the name of a program in $PATH.
+func checkProgram(component string, program *string) error {
+	path := *program
+	switch {
+	case path == "":
+		return nil
+	case strings.Contains(path, "://"):
+		return fmt.Errorf("program of %s: %s: nothing is downloaded; give the path of a file", component, path)
+	case !strings.ContainsRune(path, filepath.Separator):
+		found, err := exec.LookPath(path)
+		if err != nil {
+			return fmt.Errorf("program of %s: %s: not in $PATH", component, path)
+		}
+		path = found
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("program of %s: %s: no such file", component, path)
+	case err != nil:
+		return fmt.Errorf("program of %s: %w", component, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("program of %s: %s is not a regular file", component, path)
+	case info.Mode()&0o111 == 0:
+		return fmt.Errorf("program of %s: %s is not executable", component, path)
+	}
+	*program, err = filepath.Abs(path)
+	return err
+}
+
+// checkRuntime refuses all runtimes but that of processes.
+func checkRuntime(o *components.Options) error {
+	names := []string{"binary"}
+	switch {
+	case o.Runtime != "" && !slices.Contains(names, o.Runtime):
+		return fmt.Errorf("runtime %q: allowed are %s", o.Runtime, strings.Join(names, ", "))
+	case o.Runtime == "" && len(o.Runtimes) > 0 && !slices.ContainsFunc(o.Runtimes, func(r string) bool { return slices.Contains(names, r) }):
+		return fmt.Errorf("runtimes %s: none of them is %s", strings.Join(o.Runtimes, ","), strings.Join(names, " or "))
+	}
+	return nil
+}

@@ -138,6 +138,7 @@ func examinePods(ctx context.Context, client *kube.Client, r *report) error {
 		switch status, message := p.Status.Conditions.get("PodScheduled"); {
 		case status == "False":
 			message, _, _ = strings.Cut(message, " preemption:")
+			message = strings.TrimRight(strings.TrimSuffix(message, " no new claims to deallocate,"), " .,")
 			why[message] = append(why[message], name)
 		case status == "" && time.Since(p.Metadata.CreationTimestamp) > settleTime:
 			why["nobody has looked at them"] = append(why["nobody has looked at them"], name)

@@ -19,7 +19,7 @@ const module = "kwokctl"
 // floors is the table of docs/architecture.md: a package imports only floors below its own.
 func floors() map[string]int {
 	return map[string]int{
-		"cmd/kwokctl": 5, "cmd/kwok": 5, "internal/e2e": 5,
+		"cmd/kwokctl": 5, "cmd/kwok": 5, "internal/e2e": 5, "internal/e2e/provider": 5,
 		"internal/applet": 4, "internal/cli": 4,
 		"internal/cluster": 3, "internal/controller": 3, "internal/kubelet": 3,
 		"internal/components": 2, "internal/stage": 2, "internal/snapshot": 2, "internal/scale": 2,

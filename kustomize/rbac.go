@@ -8,6 +8,12 @@ var controllerRBAC []byte
 // ControllerRBAC is the role of the controller's own user, and its binding, as YAML.
 func ControllerRBAC() []byte { return controllerRBAC }
 
+//go:embed stage/volume/dynamic/storageclass.yaml
+var storageClass []byte
+
+// StorageClass is the default class, whose volumes the controller makes, as YAML.
+func StorageClass() []byte { return storageClass }
+
 //go:embed rbac/anything.yaml
 var anythingRBAC []byte
 

@@ -41,7 +41,7 @@ type KwokOptions struct {
 	DisregardStatusWithLabelSelector      string   `json:"disregardStatusWithLabelSelector,omitempty"`
 	ServerAddress                         string   `json:"serverAddress,omitempty"`
 	EnableDebuggingHandlers               bool     `json:"enableDebuggingHandlers"`
-	EnableProfilingHandler                bool     `json:"enableProfilingHandler"`
+	EnableProfilingHandler                bool     `json:"enableProfilingHandler,omitempty"`
 	EnableContentionProfiling             bool     `json:"enableContentionProfiling,omitempty"`
 	PodPlayStageParallelism               uint     `json:"podPlayStageParallelism"`
 	NodePlayStageParallelism              uint     `json:"nodePlayStageParallelism"`
@@ -52,14 +52,14 @@ type KwokOptions struct {
 	EnablePodsOnNodeSyncStreamWatch       bool     `json:"enablePodsOnNodeSyncStreamWatch,omitempty"`
 }
 
-// NewKwokConfiguration returns the defaults. They hold per field: a document sets only what it names.
+// NewKwokConfiguration returns the defaults. They hold per field: a document sets only what it names. Profiling is off
+// unless asked for: it shows what the process holds to anyone who reaches its port.
 func NewKwokConfiguration() *KwokConfiguration {
 	return &KwokConfiguration{
 		TypeMeta: TypeMeta{APIVersion: ConfigVersion, Kind: "KwokConfiguration"},
 		Options: KwokOptions{
 			CIDR:                          "10.0.0.0/24",
 			EnableDebuggingHandlers:       true,
-			EnableProfilingHandler:        true,
 			PodPlayStageParallelism:       4,
 			NodePlayStageParallelism:      4,
 			NodeLeaseParallelism:          4,

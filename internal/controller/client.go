@@ -3,6 +3,7 @@ package controller
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,15 +57,29 @@ func (r reply) gone() bool {
 	return s == nil || s.Details != nil && s.Details.Name != ""
 }
 
+// refusal is an answer that is not a success.
+type refusal struct {
+	code int
+	text string
+}
+
+func (e *refusal) Error() string { return fmt.Sprintf("status %d: %s", e.code, e.text) }
+
+// forbidden reports whether we lack the right to do something. Rights are given rarely, and later if at all.
+func forbidden(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.code == http.StatusForbidden
+}
+
 // fault says what went wrong, in one line.
 func (r reply) fault() error {
 	if r.err != nil {
 		return r.err
 	}
 	if s := statusOf(r.body); s != nil && s.Message != "" {
-		return fmt.Errorf("status %d: %s", r.code, s.Message)
+		return &refusal{r.code, s.Message}
 	}
-	return fmt.Errorf("status %d: %.200s", r.code, r.body)
+	return &refusal{r.code, fmt.Sprintf("%.200s", r.body)}
 }
 
 // Doer performs requests: the API server in production, a fake in tests.

@@ -184,6 +184,9 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if err != nil {
 		return config{}, usageError{err}
 	}
+	if cfg.opts.DisregardStatusWithAnnotationSelector+cfg.opts.DisregardStatusWithLabelSelector != "" {
+		log.Warn("disregard selectors are deprecated; a Stage's own selector can leave objects out")
+	}
 	if !chosen && !f.set.Changed("cidr") {
 		cfg.opts.CIDR = wideCIDR
 	}
@@ -272,7 +275,7 @@ func (c *config) sort(stages []*api.Stage) error {
 	if c.opts.NodeLeaseDurationSeconds > 0 {
 		heartbeat = "node/heartbeat-with-lease"
 	}
-	for _, set := range []string{"node/fast", heartbeat, "pod/fast"} {
+	for _, set := range []string{"node/fast", heartbeat, "pod/fast", "volume/dynamic"} {
 		built, err := builtIn(set)
 		if err != nil {
 			return err

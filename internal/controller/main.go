@@ -81,6 +81,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.id == "" {
 		cfg.id = identity(rest.Host, cfg)
 	}
+	if cfg.opts.EnableProfilingHandler && cfg.opts.EnableContentionProfiling {
+		runtime.SetBlockProfileRate(1)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(80 << 20)
 	}

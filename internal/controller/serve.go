@@ -37,6 +37,7 @@ func (l *loop) handler() http.Handler {
 	if l.opts.EnableDebuggingHandlers && l.opts.EnableProfilingHandler {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	mux.Handle("/metrics", promhttp.HandlerFor(l.stats.registry, promhttp.HandlerOpts{}))
 	return mux

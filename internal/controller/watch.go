@@ -66,6 +66,9 @@ var (
 // backoff is the time before try n, from 20 ms up to a second.
 func backoff(n int) time.Duration { return min(20*time.Millisecond<<min(n, 10), time.Second) }
 
+// maxForbidden is the longest pause between two tries of what we have no right to.
+const maxForbidden = 15 * time.Second
+
 // run reads until ctx ends, or until the server no longer has the kind.
 func (r *reader) run(ctx context.Context) {
 	failed := 0
@@ -86,7 +89,11 @@ func (r *reader) run(ctx context.Context) {
 		if failed++; failed == 2 {
 			r.log.Info("waiting for the API server", "object", r.name, "err", err)
 		}
-		if !wait(ctx, backoff(failed)) {
+		pause := backoff(failed)
+		if forbidden(err) && failed > 10 {
+			pause = maxForbidden
+		}
+		if !wait(ctx, pause) {
 			return
 		}
 	}

@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// podFacts is what the tests of the engine look at.
+type podFacts struct {
+	Metadata struct{ Name, UID, ResourceVersion string }
+	Status   struct {
+		PodIP      string
+		Conditions []struct{ Type, Status string }
+	}
+}
+
+func (p *podFacts) ready() bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status == "True"
+		}
+	}
+	return false
+}
+
+// pods lists the pods of the default namespace.
+func (w *world) pods(name string) []podFacts {
+	w.t.Helper()
+	var list struct{ Items []podFacts }
+	if err := json.Unmarshal([]byte(w.kubectl(name, "get", "--raw", "/api/v1/namespaces/default/pods")), &list); err != nil {
+		w.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// allReady tells whether there are n pods, all Ready. It asks seldom.
+func (w *world) allReady(name string, n int) func() bool {
+	return func() bool {
+		time.Sleep(200 * time.Millisecond)
+		ready := 0
+		list := w.pods(name)
+		for i := range list {
+			if list[i].ready() {
+				ready++
+			}
+		}
+		return ready == n && len(list) == n
+	}
+}
+
+// addresses checks that no address is out of place or given twice.
+func (w *world) addresses(name, cidr string) {
+	w.t.Helper()
+	seen := map[string]string{}
+	for _, p := range w.pods(name) {
+		ip, err := netip.ParseAddr(p.Status.PodIP)
+		if err != nil || !netip.MustParsePrefix(cidr).Contains(ip) {
+			w.t.Errorf("pod %s has address %q, outside %s", p.Metadata.Name, p.Status.PodIP, cidr)
+		}
+		if other, ok := seen[p.Status.PodIP]; ok {
+			w.t.Errorf("pods %s and %s both have %s", p.Metadata.Name, other, p.Status.PodIP)
+		}
+		seen[p.Status.PodIP] = p.Metadata.Name
+	}
+}
+
+// A controller that was killed goes on where it was: what is at rest is not written to.
+func TestControllerKilled(t *testing.T) {
+	const first, then = 1000, 300
+	w := newWorld(t)
+	w.create("killed")
+	w.ok("scale", "node", "--replicas", "20", "--name", "killed")
+	w.kubectl("killed", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(first))
+	w.eventually(90*time.Second, "pods are Ready", w.allReady("killed", first))
+	before := map[string]string{}
+	for _, p := range w.pods("killed") {
+		before[p.Metadata.UID] = p.Metadata.ResourceVersion
+	}
+	pid := w.components("killed")["kwok-controller"].PID
+	w.kubectl("killed", "create", "deployment", "b", "--image", "i", "--replicas", fmt.Sprint(then))
+	w.signal(pid, syscall.SIGKILL)
+	w.eventually(60*time.Second, "all pods are Ready after the kill", w.allReady("killed", first+then))
+	written := 0
+	for _, p := range w.pods("killed") {
+		if v, ok := before[p.Metadata.UID]; ok && v != p.Metadata.ResourceVersion {
+			written++
+		}
+	}
+	if written > first/100 {
+		t.Errorf("%d of %d pods at rest were written to", written, first)
+	}
+	w.addresses("killed", "10.0.0.0/8")
+	if events := w.kubectl("killed", "get", "events", "--field-selector", "reason=NodeNotReady"); strings.Contains(events, "node/") {
+		t.Errorf("nodes were lost:\n%s", events)
+	}
+}
+
+// An API server that is killed while pods are made leaves none behind.
+func TestServerKilledUnderLoad(t *testing.T) {
+	const pods = 600
+	w := newWorld(t)
+	w.create("load")
+	w.ok("scale", "node", "--replicas", "20", "--name", "load")
+	w.kubectl("load", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(pods))
+	for range 2 {
+		w.eventually(30*time.Second, "some pods are there", func() bool {
+			return len(w.run("--name", "load", "kubectl", "get", "pods", "-o", "name").stdout) > 100
+		})
+		w.signal(w.components("load")["kube-apiserver"].PID, syscall.SIGKILL)
+		w.eventually(60*time.Second, "the API server is back", func() bool {
+			return w.run("--name", "load", "kubectl", "get", "--raw", "/readyz").code == 0
+		})
+	}
+	w.eventually(60*time.Second, "all pods are Ready after the last kill", w.allReady("load", pods))
+	w.addresses("load", "10.0.0.0/8")
+}
+
+// A Stage that moves in circles is slowed, and nothing else is.
+func TestCirclesDoNotStarve(t *testing.T) {
+	w := newWorld(t)
+	w.create("circle", "--enable-crds", "Stage")
+	w.ok("scale", "node", "--replicas", "5", "--name", "circle")
+	w.apply("circle", `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: circle}
+spec:
+  resourceRef: {apiGroup: v1, kind: ConfigMap}
+  selector: {matchLabels: {circle: "yes"}}
+  immediateNextStage: true
+  steps: [{patch: {root: data, template: 'at: {{ Now | Quote }}'}}]
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: c1, labels: {circle: "yes"}}, data: {}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: c2, labels: {circle: "yes"}}, data: {}}
+`)
+	w.eventually(20*time.Second, "an Event tells of both", func() bool {
+		out := w.kubectl("circle", "get", "events", "--field-selector", "reason=MovesInCircles")
+		return strings.Contains(out, "configmap/c1") && strings.Contains(out, "configmap/c2")
+	})
+	version := func() string { return w.kubectl("circle", "get", "configmap", "c1", "-o", "jsonpath={.data.at}") }
+	from, changes := version(), 0
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		if to := version(); to != from {
+			from = to
+			changes++
+		}
+	}
+	if changes < 2 || changes > 5 {
+		t.Errorf("%d changes in 3 seconds, want one a second", changes)
+	}
+	w.kubectl("circle", "create", "deployment", "a", "--image", "i", "--replicas", "50")
+	w.eventually(20*time.Second, "pods run beside it", w.allReady("circle", 50))
+}
+
+// Claims without a class bind, and their volumes go with them.
+func TestClaimsBind(t *testing.T) {
+	w := newWorld(t)
+	w.create("claims")
+	w.ok("scale", "node", "--replicas", "2", "--name", "claims")
+	w.apply("claims", `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 3
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`)
+	w.kubectl("claims", "wait", "statefulset", "db", "--for", "jsonpath={.status.readyReplicas}=3", "--timeout", "60s")
+	if got := w.kubectl("claims", "get", "pvc", "-o", "jsonpath={.items[*].status.phase}"); got != "Bound Bound Bound" {
+		t.Errorf("claims are %s", got)
+	}
+	w.kubectl("claims", "delete", "statefulset", "db")
+	w.kubectl("claims", "delete", "pvc", "--all", "--timeout", "30s")
+	w.eventually(20*time.Second, "the volumes go", func() bool {
+		return strings.TrimSpace(w.kubectl("claims", "get", "pv", "-o", "name")) == ""
+	})
+}

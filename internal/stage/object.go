@@ -123,19 +123,5 @@ func metaOf(m *metav1.ObjectMeta, kind string) Meta {
 		Deleting: m.DeletionTimestamp != nil, Owners: m.OwnerReferences, GracePeriod: m.DeletionGracePeriodSeconds}
 }
 
-// treeOf builds the JSON form of a typed object as the API server would print it.
-func treeOf(o any, kind string) map[string]any {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return map[string]any{}
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	tree := map[string]any{}
-	_ = dec.Decode(&tree) // our own encoding
-	tree["apiVersion"], tree["kind"] = "v1", kind
-	return tree
-}
-
 // clock prints a time as templates do.
 func clock(t time.Time) string { return t.Format(time.RFC3339Nano) }

@@ -87,6 +87,9 @@ func Parse(text []byte) (any, error) {
 			return plain(v), nil
 		}
 	}
+	if v, ok := plainYAML(text); ok {
+		return v, nil
+	}
 	var v any
 	if err := yaml2.Unmarshal(text, &v); err != nil {
 		return nil, fmt.Errorf("read the template's output: %s", strings.TrimPrefix(err.Error(), "yaml: "))

@@ -150,6 +150,7 @@ func newRoot(env *Env) *cobra.Command {
 		newScale(env),
 		newPortForward(env),
 		newDoctor(env),
+		newStage(env),
 		newKubectl(env),
 		newEtcdctl(env),
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),

@@ -2,6 +2,7 @@ package components
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -139,8 +140,10 @@ func kwokController() Component {
 			base := "http://" + c.Addr("kwok-controller", "http")
 			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/livez"}
 		},
-		Files:    func(c Context) []File { return []File{kubeconfigFile(c, "kwok-controller")} },
-		Manifest: func() []byte { return kustomize.ControllerRBAC() },
+		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kwok-controller")} },
+		Manifest: func() []byte {
+			return slices.Concat(kustomize.ControllerRBAC(), []byte("---\n"), kustomize.StorageClass())
+		},
 	}
 }
 

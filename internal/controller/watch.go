@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kwokctl/internal/kube"
@@ -66,6 +67,11 @@ var (
 // backoff is the time before try n, from 20 ms up to a second.
 func backoff(n int) time.Duration { return min(20*time.Millisecond<<min(n, 10), time.Second) }
 
+// backoffForbidden is the same for what we have no right to, up to half a minute: rights come late or never.
+func backoffForbidden(n int) time.Duration {
+	return min(20*time.Millisecond<<min(n, 12), 30*time.Second)
+}
+
 // run reads until ctx ends, or until the server no longer has the kind.
 func (r *reader) run(ctx context.Context) {
 	failed := 0
@@ -86,7 +92,11 @@ func (r *reader) run(ctx context.Context) {
 		if failed++; failed == 2 {
 			r.log.Info("waiting for the API server", "object", r.name, "err", err)
 		}
-		if !wait(ctx, backoff(failed)) {
+		pause := backoff(failed)
+		if apierrors.IsForbidden(err) {
+			pause = backoffForbidden(failed)
+		}
+		if !wait(ctx, pause) {
 			return
 		}
 	}

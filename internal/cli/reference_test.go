@@ -12,7 +12,7 @@ import (
 	"kwokctl/internal/api"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/reference and the golden files")
+var update = flag.Bool("update", false, "rewrite docs/reference, the outputs in docs/stages.md and the golden files")
 
 // golden compares text with a file, or rewrites the file.
 func golden(t *testing.T, path, text string) {

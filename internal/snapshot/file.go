@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,11 +51,11 @@ func CheckNew(path string) error {
 
 // Input is a file that is read.
 type Input struct {
-	io.Reader        // its content, decompressed if it was compressed
-	Name      string // for messages
-	file      *os.File
-	raw       *counter
-	size      int64
+	*bufio.Reader        // its content, decompressed if it was compressed
+	Name          string // for messages
+	file          *os.File
+	raw           *counter
+	size          int64
 }
 
 // Open opens the file at path; the path - is in. Whether it is compressed is seen from its content. What is no
@@ -97,7 +98,7 @@ func (i *Input) decompress() error {
 	if err != nil {
 		return fmt.Errorf("read %s: decompress: %w", i.Name, err)
 	}
-	i.Reader = z
+	i.Reader = bufio.NewReaderSize(z, 1<<16)
 	return nil
 }
 
@@ -111,6 +112,26 @@ func (i *Input) Rewind() error {
 	}
 	i.raw.n = 0
 	return i.decompress()
+}
+
+// Spool makes it possible to read standard input again: it is copied to path.
+func (i *Input) Spool(ctx context.Context, path string) error {
+	if i.file != nil {
+		return nil
+	}
+	if err := files.WriteStream(path, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, contextReader{ctx, i})
+		return err
+	}); err != nil {
+		return fmt.Errorf("read %s: %w", i.Name, err)
+	}
+	file, err := Open(path, nil)
+	if err != nil {
+		return err
+	}
+	file.Name = i.Name
+	*i = *file
+	return nil
 }
 
 // Progress is how many bytes of the file were read, and how many there are: 0 when that is not known.

@@ -202,7 +202,7 @@ func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (c
 		return nil, err
 	}
 	format := formatK8s
-	if in.IsEtcd() {
+	if in.IsEtcd {
 		format = formatEtcd
 	}
 	if o.format == "" {

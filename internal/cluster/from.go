@@ -68,7 +68,7 @@ func (h Home) prepareData(ctx context.Context, req Create) (func() error, error)
 	if err := files.MkdirPrivate(dir); err != nil {
 		return nil, err
 	}
-	if r.From.IsEtcd() {
+	if r.From.IsEtcd {
 		return stage(ctx, *r, dir)
 	}
 	if err := r.From.Spool(ctx, filepath.Join(dir, spoolFile)); err != nil {
@@ -84,7 +84,7 @@ func (h Home) placeData(req Create, dir string) error {
 	switch {
 	case req.Restore == nil:
 		return nil
-	case req.Restore.From.IsEtcd():
+	case req.Restore.From.IsEtcd:
 		return files.Rename(filepath.Join(h.clusters(), fromDir(req.Name), components.DataDir), filepath.Join(dir, components.DataDir))
 	}
 	return files.WriteAtomic(filepath.Join(dir, loadingFile), nil, 0o600)

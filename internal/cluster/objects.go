@@ -37,8 +37,10 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 	backup := filepath.Join(dir, backupFile)
 	touched := false
 	defer func() { err = c.afterObjects(ctx, err, r, ran, touched, backup) }()
-	if err := c.startCore(ctx, r); err != nil {
-		return err
+	if c.Running(ctx) != nil {
+		if err := c.startCore(ctx, r); err != nil {
+			return err
+		}
 	}
 	objects, err := c.checkObjects(ctx, r)
 	if err != nil {

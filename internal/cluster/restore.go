@@ -76,7 +76,7 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 		return err
 	}
 	ran := slices.ContainsFunc(before, func(s runtimes.Status) bool { return s.State != runtimes.Stopped })
-	if r.From.IsEtcd() {
+	if r.From.IsEtcd {
 		err = c.restoreEtcd(ctx, r, ran)
 	} else {
 		err = c.restoreObjects(ctx, r, ran)

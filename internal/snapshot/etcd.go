@@ -122,17 +122,10 @@ func (s *sum) Write(p []byte) (int, error) {
 
 func (s *sum) good() bool { return string(s.hash.Sum(nil)) == string(s.tail) }
 
-// IsEtcd tells whether the content of a file is of etcd's format: the database begins with a page of its own.
-func (i *Input) IsEtcd() bool {
-	const at, magic = 16, "\xed\xda\x0c\xed"
-	head, _ := i.Peek(at + len(magic))
-	return len(head) == at+len(magic) && string(head[at:]) == magic
-}
-
 // CheckEtcd copies a snapshot of etcd's format to path and checks everything in it. With skipHash the file may come
 // from a data directory, where it has no hash.
 func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool) (*Etcd, error) {
-	if !in.IsEtcd() {
+	if !in.IsEtcd {
 		return nil, fmt.Errorf("%s: no snapshot of etcd: it does not begin as one", in.Name)
 	}
 	if free, err := files.FreeSpace(path); err == nil && in.size > 0 && uint64(in.size)*2 > free {

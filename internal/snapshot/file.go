@@ -53,6 +53,7 @@ func CheckNew(path string) error {
 type Input struct {
 	*bufio.Reader        // its content, decompressed if it was compressed
 	Name          string // for messages
+	IsEtcd        bool   // it is of etcd's format: a database, which begins with a page of its own
 	file          *os.File
 	raw           *counter
 	size          int64
@@ -85,6 +86,11 @@ func Open(path string, in io.Reader) (*Input, error) {
 }
 
 func (i *Input) decompress() error {
+	const at, magic = 16, "\xed\xda\x0c\xed"
+	defer func() {
+		head, _ := i.Peek(at + len(magic))
+		i.IsEtcd = len(head) == at+len(magic) && string(head[at:]) == magic
+	}()
 	b := bufio.NewReaderSize(i.raw, 1<<16)
 	i.Reader = b
 	head, err := b.Peek(2)
@@ -119,9 +125,16 @@ func (i *Input) Spool(ctx context.Context, path string) error {
 	if i.file != nil {
 		return nil
 	}
-	if err := files.WriteStream(path, 0o600, func(w io.Writer) error {
-		_, err := io.Copy(w, contextReader{ctx, i})
+	free, err := files.FreeSpace(path)
+	if err != nil {
 		return err
+	}
+	if err := files.WriteStream(path, 0o600, func(w io.Writer) error {
+		n, err := io.CopyN(w, contextReader{ctx, i}, int64(free/2)) // others need space too
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return errors.Join(err, fmt.Errorf("it is larger than %d MiB, half of the space that is free", n>>20))
 	}); err != nil {
 		return fmt.Errorf("read %s: %w", i.Name, err)
 	}

@@ -94,7 +94,7 @@ func saveEtcd(ctx context.Context, env *Env, c *cluster.Cluster, path string) er
 	began, bar := time.Now(), newBar(env, "save")
 	var size int64
 	err := snapshot.Save(path, env.Out, func(w io.Writer) (err error) {
-		size, err = snapshot.SaveEtcd(ctx, c.EtcdSocket(), w, bar.transfer)
+		size, err = c.SaveEtcd(ctx, w, bar.transfer)
 		return err
 	})
 	bar.end()

@@ -51,7 +51,7 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 		return err
 	}
 	if err := files.WriteStream(backup, 0o600, func(w io.Writer) error {
-		_, err := snapshot.SaveEtcd(ctx, c.EtcdSocket(), w, nil)
+		_, err := c.SaveEtcd(ctx, w, nil)
 		return err
 	}); err != nil {
 		return err
@@ -109,10 +109,15 @@ func (c *Cluster) checkObjects(ctx context.Context, r Restore) (*snapshot.Object
 
 // putObjects writes them.
 func (c *Cluster) putObjects(ctx context.Context, r Restore, objects *snapshot.Objects) error {
-	client, closeClient, err := snapshot.Dial(c.EtcdSocket())
+	socket, done, err := c.ShortEtcdSocket()
 	if err != nil {
 		return err
 	}
-	defer closeClient()
+	defer done()
+	client, err := snapshot.Dial(socket)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	return objects.Put(ctx, r.From, client, r.Progress)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,6 +99,16 @@ func (c *Cluster) Running(ctx context.Context) error {
 	return nil
 }
 
+// SaveEtcd writes the state of the cluster to w, in etcd's format, and returns its size.
+func (c *Cluster) SaveEtcd(ctx context.Context, w io.Writer, progress snapshot.Progress) (int64, error) {
+	socket, done, err := c.ShortEtcdSocket()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	return snapshot.SaveEtcd(ctx, socket, w, progress)
+}
+
 // stage checks a snapshot in etcd's format, of which it keeps a copy in dir. The function that it returns makes a data
 // directory of it, dataDir in dir.
 func stage(ctx context.Context, r Restore, dir string) (func() error, error) {
@@ -184,6 +195,15 @@ func (c *Cluster) unswap(ctx context.Context) error {
 		return err
 	}
 	return files.Rename(prev, own)
+}
+
+// cut tells whether there is something for settle to put back.
+func (c *Cluster) cut() bool {
+	is := func(path ...string) bool {
+		_, err := os.Lstat(filepath.Join(append([]string{c.Dir}, path...)...))
+		return err == nil
+	}
+	return is(stageDir, backupFile) || is(prevDir) && !is(components.DataDir)
 }
 
 // settle finishes a restore that was cut, so that the state of the cluster is whole: with new data in place it is

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,37 +37,23 @@ func (e *Etcd) String() string {
 	return fmt.Sprintf("revision %d, %d keys, %.1f MiB", e.Revision, e.Keys, float64(e.Size)/(1<<20))
 }
 
-// Dial connects to the etcd whose client socket is at path. The function that it returns closes the connection.
-func Dial(path string) (*clientv3.Client, func(), error) {
-	const longest = 107 // for the path of a socket
-	dir := (*os.File)(nil)
-	if len(path) > longest {
-		var err error
-		if dir, err = os.Open(filepath.Dir(path)); err != nil {
-			return nil, nil, fmt.Errorf("connect to etcd: %w", err)
-		}
-		path = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
-	}
+// Dial connects to the etcd whose client socket is at path, which must not be too long for a socket.
+func Dial(path string) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + path}, Logger: zap.NewNop(), DialTimeout: 5 * time.Second,
 		MaxCallSendMsgSize: 64 << 20, MaxCallRecvMsgSize: 64 << 20})
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to etcd: %w", err)
+		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	return c, func() {
-		_ = c.Close()
-		if dir != nil {
-			_ = dir.Close()
-		}
-	}, nil
+	return c, nil
 }
 
 // SaveEtcd writes the state of the etcd behind a socket to out, in etcd's own format, and returns its size.
 func SaveEtcd(ctx context.Context, socket string, out io.Writer, progress Progress) (int64, error) {
-	c, closeClient, err := Dial(socket)
+	c, err := Dial(socket)
 	if err != nil {
 		return 0, err
 	}
-	defer closeClient()
+	defer c.Close()
 	status, err := c.Status(ctx, c.Endpoints()[0])
 	if err != nil {
 		return 0, fmt.Errorf("save from etcd: %w", err)

@@ -25,6 +25,9 @@ func (c *Cluster) startCore(ctx context.Context, r Restore) error {
 // restoreObjects adds the objects of a YAML snapshot to the cluster, or replaces those that are there, all or none.
 // Whoever acts on objects is stopped meanwhile.
 func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err error) {
+	if err := c.lost(); err != nil {
+		return err
+	}
 	dir := filepath.Join(c.Dir, stageDir)
 	if err := r.From.Spool(ctx, filepath.Join(dir, spoolFile)); err != nil {
 		return err
@@ -59,7 +62,7 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 	if err := c.putObjects(ctx, r, objects); err != nil {
 		return err
 	}
-	return files.Remove(backup) // from here on the new state is the state
+	return files.Rename(backup, filepath.Join(dir, spoolFile)) // from here on the new state is the state
 }
 
 // afterObjects leaves the cluster as it is to be after restoreObjects, which returned err.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,7 @@ const (
 	stageDir   = "restore"
 	prevDir    = "etcd.prev"
 	spoolFile  = "snapshot"  // in stageDir: a copy of what is restored
+	servedFile = "served"    // the cluster was ready once, so it has data
 	backupFile = "before.db" // in stageDir: the state of before, while objects are written one after the other
 )
 
@@ -69,7 +71,7 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 	if err != nil {
 		return err
 	}
-	if err := c.settle(ctx); err != nil {
+	if err := c.settle(ctx); err != nil && c.lost() == nil { // what is lost is about to be replaced
 		return err
 	}
 	stage := filepath.Join(c.Dir, stageDir)
@@ -220,7 +222,28 @@ func (c *Cluster) settle(ctx context.Context) error {
 			return fmt.Errorf("undo a restore that was cut: %w", err)
 		}
 	}
-	return files.RemoveTree(c.Dir, stageDir)
+	if err := files.RemoveTree(c.Dir, stageDir); err != nil {
+		return err
+	}
+	return c.lost()
+}
+
+// lost returns an error when a cluster that was ready has no data any more: etcd would begin with none.
+func (c *Cluster) lost() error {
+	if _, err := os.Lstat(filepath.Join(c.Dir, servedFile)); err != nil {
+		return nil
+	}
+	for _, part := range []string{"member/snap/db", "member/wal/*.wal"} {
+		if found, err := fs.Glob(os.DirFS(filepath.Join(c.Dir, components.DataDir)), part); err == nil && len(found) == 0 {
+			return fmt.Errorf("cluster %q has lost its data: there is no %s; %s", c.Name, filepath.Join(c.Dir, components.DataDir, part), c.wayOut())
+		}
+	}
+	return nil
+}
+
+// wayOut says what to do about data that are no good.
+func (c *Cluster) wayOut() string {
+	return fmt.Sprintf("kwokctl snapshot restore --name %s --path FILE replaces them", c.Name)
 }
 
 // rollBack makes the state of a backup that of the cluster.
@@ -241,11 +264,19 @@ func (c *Cluster) rollBack(ctx context.Context, backup string) error {
 	if err := c.swap(ctx, filepath.Join(dir, components.DataDir)); err != nil {
 		return err
 	}
-	return errors.Join(c.settled(), files.Remove(backup)) // what was half written is nobody's
+	return errors.Join(files.RemoveTree(c.Dir, prevDir), files.Remove(backup)) // what was half written is nobody's
 }
 
 // settled is called when the cluster is ready: the data of before are needed no more.
-func (c *Cluster) settled() error { return files.RemoveTree(c.Dir, prevDir) }
+func (c *Cluster) settled() error {
+	served := filepath.Join(c.Dir, servedFile)
+	if _, err := os.Lstat(served); errors.Is(err, os.ErrNotExist) {
+		if err := files.WriteAtomic(served, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return files.RemoveTree(c.Dir, prevDir)
+}
 
 // unusable tells whether err is of data that etcd cannot use; then those of before a restore are put back, if there are
 // any, and otherwise the way out is named.
@@ -260,6 +291,5 @@ func (c *Cluster) unusable(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("%w\nthe restored data cannot be used; those of before are back", err)
 	}
-	return fmt.Errorf("%w\nif its data in %s are damaged: kwokctl snapshot restore --name %s --path FILE replaces them", err,
-		filepath.Join(c.Dir, components.DataDir), c.Name)
+	return fmt.Errorf("%w\nif its data in %s are damaged: %s", err, filepath.Join(c.Dir, components.DataDir), c.wayOut())
 }

@@ -276,7 +276,7 @@ func (c *checker) check(kind Kind, h *head, text []byte) error {
 	case !kind.Namespaced && h.Metadata.Namespace != "":
 		return fmt.Errorf("kind %s has no namespace", kind.Kind)
 	}
-	if bad := path.ValidatePathSegmentName(h.Metadata.Namespace, true); len(bad) > 0 {
+	if bad := path.ValidatePathSegmentName(h.Metadata.Namespace, false); len(bad) > 0 {
 		return fmt.Errorf("namespace %q %s", h.Metadata.Namespace, bad[0])
 	}
 	if text == nil {

@@ -166,6 +166,7 @@ func newRoot(env *Env) *cobra.Command {
 		newDoctor(env),
 		newConfig(env),
 		newStage(env),
+		parent("snapshot", "Save, restore and export the state of clusters", newSnapshotSave(env), newSnapshotRestore(env), newSnapshotExport(env)),
 		newKubectl(env),
 		newEtcdctl(env),
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),

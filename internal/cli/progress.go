@@ -101,7 +101,7 @@ func (p *progress) animate() {
 func (p *progress) draw() {
 	var b strings.Builder
 	if p.lines > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", p.lines)
+		fmt.Fprintf(&b, "\r\x1b[2K\x1b[%dA", p.lines) // a bar may stand below
 	}
 	for _, name := range p.order {
 		s := p.seen[name]
@@ -143,7 +143,7 @@ type bar struct {
 const barWidth = 30
 
 func newBar(env *Env, what string) *bar {
-	b := &bar{what: what, progress: progress{out: env.Err}}
+	b := &bar{what: what, progress: progress{out: env.Err, began: time.Now()}}
 	b.live, b.color = liveTerminal(env)
 	return b
 }
@@ -170,6 +170,47 @@ func (b *bar) set(done, total int) {
 	}
 	full := barWidth * done / total
 	fmt.Fprintf(b.out, "\r\x1b[2K %s %s%s %d/%d", b.what, strings.Repeat("█", full), strings.Repeat("░", barWidth-full), done, total)
+	b.lines = 1
+}
+
+// transfer shows work that is counted in objects, bytes or both. How much there is may not be known.
+func (b *bar) transfer(objects, bytes, ofObjects, ofBytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pace := 2 * time.Second
+	if b.live {
+		pace = 100 * time.Millisecond
+	}
+	if b.last.IsZero() {
+		b.last = b.began
+	}
+	if time.Since(b.last) < pace {
+		return
+	}
+	b.last = time.Now()
+	line := " " + b.what
+	if done, total := objects+bytes, ofObjects+ofBytes; b.live && done <= total {
+		full := int(barWidth * done / total)
+		line += " " + strings.Repeat("█", full) + strings.Repeat("░", barWidth-full)
+	}
+	switch {
+	case ofObjects > 0:
+		line += fmt.Sprintf(" %d/%d objects", objects, ofObjects)
+	case objects > 0:
+		line += fmt.Sprintf(" %d objects", objects)
+	}
+	switch {
+	case ofBytes > 0:
+		line += fmt.Sprintf(" %s of %s", mebibytes(bytes), mebibytes(ofBytes))
+	case bytes > 0:
+		line += " " + mebibytes(bytes)
+	}
+	line += " " + seconds(time.Since(b.began))
+	if !b.live {
+		fmt.Fprintln(b.out, line)
+		return
+	}
+	fmt.Fprint(b.out, "\r\x1b[2K"+line)
 	b.lines = 1
 }
 

@@ -122,7 +122,10 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 	if err != nil {
 		return nil, err
 	}
-	return c, c.start(ctx, wait, observe)
+	if c.loading() {
+		return nil, c.unfinished()
+	}
+	return c, c.unusable(ctx, c.start(ctx, wait, observe))
 }
 
 // Stop ends all components of a cluster, and returns the names of those that had to be killed.
@@ -145,7 +148,7 @@ func (h Home) Stop(ctx context.Context, name string) (killed []string, err error
 // Delete removes a cluster: its processes, its context in the kubeconfig file, its directory. It works on damaged
 // and half-made ones, but only on directories that we made. ErrNotFound when there is none.
 func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
-	if _, err := os.Lstat(filepath.Join(h.clusters(), unmarked(name))); err != nil {
+	if h.leftovers(name) == 0 {
 		if err := h.exists(name); err != nil {
 			return err
 		}
@@ -155,7 +158,7 @@ func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
 		return err
 	}
 	defer lock.Release()
-	if err := files.RemoveTree(h.clusters(), unmarked(name)); err != nil {
+	if err := h.clear(name); err != nil {
 		return err
 	}
 	if err := h.exists(name); err != nil {

@@ -24,6 +24,9 @@ func (c *Cluster) Spec(component string) (runtimes.Spec, error) {
 // StartComponent starts one component and what it needs, and returns when they are ready.
 func (h Home) StartComponent(ctx context.Context, name, component string, observe Observe) error {
 	return h.change(ctx, name, component, func(c *Cluster, s runtimes.Spec) error {
+		if c.loading() || c.cut() {
+			return fmt.Errorf("start %s: a restore of cluster %q was cut; kwokctl start cluster --name %[2]s finishes it", s.Name, c.Name)
+		}
 		specs := c.closure(s)
 		list, err := c.rt.Status(ctx, specs)
 		if err != nil {

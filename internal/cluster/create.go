@@ -46,6 +46,7 @@ type Create struct {
 	KeepContext bool              // the context does not become the current one
 	Retain      bool              // keep what was made when it fails, for its logs
 	Wait        Wait
+	Restore     *Restore // what it begins with; nil: nothing
 }
 
 // Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
@@ -67,20 +68,25 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	defer lock.Release()
 
 	c, err = h.Open(req.Name)
+	if err == nil && c.loading() { // nobody was told of it
+		if err := c.remove(ctx, ""); err != nil {
+			return nil, false, err
+		}
+		err = ErrNotFound
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		for try := 1; ; try++ {
-			if c, err = h.createNew(ctx, req, observe); !lostPort(err, req.Config) || req.Retain || try == portTries {
-				return c, true, err
-			}
-			h.Log.Debug("a port was taken meanwhile; choosing others", "err", err)
-		}
+		c, err = h.createFrom(ctx, req, observe)
+		return c, true, err
 	case err != nil:
 		return nil, false, err
+	case req.Restore != nil:
+		return nil, false, fmt.Errorf("cluster %q exists: kwokctl snapshot restore --name %[1]s --path FILE restores into it", req.Name)
 	case c.isReady(ctx, req.Kubeconfig):
 		return c, false, nil
 	}
-	return c, true, c.finish(ctx, req, observe)
+	req.Restore = nil
+	return c, true, c.unusable(ctx, c.finish(ctx, req, observe))
 }
 
 // portTries is how often a new cluster gets other ports when somebody was faster. Nobody has been told the ports of
@@ -120,6 +126,9 @@ func (c *Cluster) finish(ctx context.Context, req Create, observe Observe) error
 	runtime := make(chan error, 1)
 	go func() { runtime <- c.rt.Install(ctx, c.specs) }()
 	if err := errors.Join(c.install(), <-runtime); err != nil {
+		return err
+	}
+	if err := c.load(ctx, req); err != nil {
 		return err
 	}
 	if err := c.start(ctx, req.Wait, observe); err != nil {
@@ -168,7 +177,7 @@ func (h Home) reserve(ctx context.Context, req Create) (_ *Cluster, err error) {
 			err = errors.Join(err, files.RemoveTree(h.clusters(), req.Name))
 		}
 	}()
-	if err := h.mark(req.Name); err != nil {
+	if err := h.mark(req); err != nil {
 		return nil, err
 	}
 	all := map[string][]byte{}
@@ -190,23 +199,28 @@ func (h Home) newCluster(req Create) *Cluster {
 	return &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &cfg}
 }
 
-// mark makes the directory of a cluster with our marker in it, in one step: a directory without it would be nobody's
-// to delete.
-func (h Home) mark(name string) error {
-	if h.ours(name) {
-		return nil
+// mark makes the directory of a cluster with our marker in it, and the data it begins with, in one step: a directory
+// without the marker would be nobody's to delete.
+func (h Home) mark(req Create) error {
+	if h.ours(req.Name) { // of one that was cut; what it began with may not be what this one is to begin with
+		if err := files.RemoveTree(h.clusters(), req.Name); err != nil {
+			return err
+		}
 	}
-	if err := files.RemoveTree(h.clusters(), unmarked(name)); err != nil {
+	if err := files.RemoveTree(h.clusters(), unmarked(req.Name)); err != nil {
 		return err
 	}
-	dir := filepath.Join(h.clusters(), unmarked(name))
+	dir := filepath.Join(h.clusters(), unmarked(req.Name))
 	if err := files.MkdirPrivate(dir); err != nil {
 		return err
 	}
-	if err := files.WriteAtomic(filepath.Join(dir, markerFile), []byte(name+"\n"), 0o600); err != nil {
+	if err := files.WriteAtomic(filepath.Join(dir, markerFile), []byte(req.Name+"\n"), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(dir, h.dir(name))
+	if err := h.placeData(req, dir); err != nil {
+		return err
+	}
+	return os.Rename(dir, h.dir(req.Name))
 }
 
 // unmarked is where the directory of a cluster is before it has our marker. No cluster has such a name.
@@ -283,6 +297,9 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	}); err != nil {
 		return err
 	}
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
 	if err := c.checkPorts(ctx); err != nil {
 		return err
 	}
@@ -321,9 +338,11 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 		return err
 	}
 	if wait.Ready > 0 {
-		return c.usable(ctx, late.note)
+		if err := c.usable(ctx, late.note); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.settled()
 }
 
 // apply sends the manifests of the components.

@@ -15,7 +15,11 @@ import (
 const (
 	// ClientSocket is etcd's unix socket in the cluster directory, as the host:port that etcd's URLs ask for.
 	ClientSocket = "etcd:0"
-	peerSocket   = "etcd:1"
+	// Member and PeerURL are etcd's name and address among its peers, of which there are none; DataDir is where its
+	// data are in the cluster directory.
+	Member  = "node0"
+	PeerURL = "unix://etcd:1"
+	DataDir = "etcd"
 
 	// ServiceRange is where services get their addresses; ServiceIP is the first, the API server's own.
 	ServiceRange = "10.96.0.0/12"
@@ -30,13 +34,13 @@ func etcd() Component {
 		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort }, Quiet: true,
 		Binary: func(o *Options) *string { return &o.EtcdBinary },
 		Args: func(c Context) []string {
-			listen, socket, peer := "unix://"+ClientSocket, "unix://"+ClientSocket, "unix://"+peerSocket
+			listen, socket := "unix://"+ClientSocket, "unix://"+ClientSocket
 			args := []string{
-				"--name=node0", "--data-dir=etcd",
+				"--name=" + Member, "--data-dir=" + DataDir,
 				"--auto-compaction-retention=1", "--quota-backend-bytes=" + strconv.FormatInt(quota(c.Options), 10),
 				// One member elects itself when its election timer runs out; the defaults make that 0.6 s.
 				"--heartbeat-interval=10", "--election-timeout=100",
-				"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=node0=" + peer,
+				"--listen-peer-urls=" + PeerURL, "--initial-advertise-peer-urls=" + PeerURL, "--initial-cluster=" + Member + "=" + PeerURL,
 				"--advertise-client-urls=" + socket,
 			}
 			if c.Options.EtcdPort != 0 {

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,11 +51,12 @@ func CheckNew(path string) error {
 
 // Input is a file that is read.
 type Input struct {
-	io.Reader        // its content, decompressed if it was compressed
-	Name      string // for messages
-	file      *os.File
-	raw       *counter
-	size      int64
+	*bufio.Reader        // its content, decompressed if it was compressed
+	Name          string // for messages
+	IsEtcd        bool   // it is of etcd's format: a database, which begins with a page of its own
+	file          *os.File
+	raw           *counter
+	size          int64
 }
 
 // Open opens the file at path; the path - is in. Whether it is compressed is seen from its content. What is no
@@ -84,6 +86,11 @@ func Open(path string, in io.Reader) (*Input, error) {
 }
 
 func (i *Input) decompress() error {
+	const at, magic = 16, "\xed\xda\x0c\xed"
+	defer func() {
+		head, _ := i.Peek(at + len(magic))
+		i.IsEtcd = len(head) == at+len(magic) && string(head[at:]) == magic
+	}()
 	b := bufio.NewReaderSize(i.raw, 1<<16)
 	i.Reader = b
 	head, err := b.Peek(2)
@@ -97,7 +104,7 @@ func (i *Input) decompress() error {
 	if err != nil {
 		return fmt.Errorf("read %s: decompress: %w", i.Name, err)
 	}
-	i.Reader = z
+	i.Reader = bufio.NewReaderSize(z, 1<<16)
 	return nil
 }
 
@@ -111,6 +118,33 @@ func (i *Input) Rewind() error {
 	}
 	i.raw.n = 0
 	return i.decompress()
+}
+
+// Spool makes it possible to read standard input again: it is copied to path.
+func (i *Input) Spool(ctx context.Context, path string) error {
+	if i.file != nil {
+		return nil
+	}
+	free, err := files.FreeSpace(path)
+	if err != nil {
+		return err
+	}
+	if err := files.WriteStream(path, 0o600, func(w io.Writer) error {
+		n, err := io.CopyN(w, contextReader{ctx, i}, int64(free/2)) // others need space too
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return errors.Join(err, fmt.Errorf("it is larger than %d MiB, half of the space that is free", n>>20))
+	}); err != nil {
+		return fmt.Errorf("read %s: %w", i.Name, err)
+	}
+	file, err := Open(path, nil)
+	if err != nil {
+		return err
+	}
+	file.Name = i.Name
+	*i = *file
+	return nil
 }
 
 // Progress is how many bytes of the file were read, and how many there are: 0 when that is not known.

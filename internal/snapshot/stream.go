@@ -73,7 +73,7 @@ func NewReader(in io.Reader, name string) *Reader {
 }
 
 // Next returns the next object, or io.EOF after the last. A *LineError concerns one document only: Next may be
-// called again, unless it was too long. A stream of ours that lacks its end, or objects before it, ends with
+// called again, unless it was too long. A stream of ours that lacks its end, or objects before it, gives
 // ErrCut.
 func (r *Reader) Next() (Document, error) {
 	for len(r.queue) == 0 {
@@ -89,6 +89,7 @@ func (r *Reader) Next() (Document, error) {
 			return Document{}, err
 		}
 		if r.queue, err = r.parse(text, line); err != nil {
+			r.count++
 			return Document{}, err
 		}
 	}
@@ -99,7 +100,7 @@ func (r *Reader) Next() (Document, error) {
 }
 
 // ErrCut is a file of ours of which a part is missing.
-var ErrCut = errors.New("the file is cut off: its end is missing")
+var ErrCut = errors.New("a part of the file is missing")
 
 // read returns the text of the next document and the line it begins on.
 func (r *Reader) read() (text []byte, line int, err error) {
@@ -170,9 +171,9 @@ func (r *Reader) readLine(text []byte) ([]byte, error) {
 // mark takes note of a comment of ours.
 func (r *Reader) mark(comment string) error {
 	if text, ok := strings.CutPrefix(comment, markEnd); ok {
-		if n, err := strconv.Atoi(text); err != nil || n != r.count+len(r.queue) {
-			// The document before it has been parsed by now: a separator comes between.
-			return &LineError{r.name, r.line, fmt.Errorf("%w: %s objects are to be before this line, and %d are", ErrCut, text, r.count)}
+		// The document before it has been parsed by now: a separator comes between. More objects may have been added.
+		if n, err := strconv.Atoi(text); err != nil || n > r.count {
+			return &LineError{r.name, r.line, fmt.Errorf("%w: of %s objects %d are there; if they were taken out on purpose, change the number in this line", ErrCut, text, r.count)}
 		}
 		r.closed = true
 	} else if text, ok := strings.CutPrefix(comment, markBegin); ok && r.count == 0 {

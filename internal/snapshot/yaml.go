@@ -214,7 +214,7 @@ func bare(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case letter(c), c >= '0' && c <= '9', c == '.', c == '-', c == '_', c == '/', c == ' ':
+		case letter(c), c >= '0' && c <= '9', c == '.', c == '-', c == '_', c == '/', c == ' ', c == '=', c == '+', c == ',', c == '(', c == ')', c == '@':
 		case c == ':' && i+1 < len(s) && s[i+1] != ' ':
 		default:
 			return false

@@ -50,6 +50,9 @@ func (r *Runtime) Logs(context.Context, runtimes.Spec, io.Writer, bool) error { 
 // Uninstall has nothing to remove.
 func (r *Runtime) Uninstall(context.Context, []runtimes.Spec) error { return nil }
 
+// Output fails: processes are not supported here.
+func Output(context.Context, string, ...string) ([]byte, error) { return nil, unsupported() }
+
 // Supervise fails: processes are not supported here.
 func Supervise(context.Context, string, *slog.Logger, Periods) error { return unsupported() }
 

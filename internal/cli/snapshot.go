@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"kwokctl/internal/cluster"
+	"kwokctl/internal/kube"
+	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/snapshot"
+)
+
+// Formats of snapshots.
+const (
+	formatEtcd = "etcd"
+	formatK8s  = "k8s"
+)
+
+// snapshotOptions are the flags that save, restore and export share.
+type snapshotOptions struct {
+	path, format, labels string
+	filter               snapshot.Filter
+}
+
+func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText string) {
+	f := cmd.Flags()
+	f.StringVar(&o.path, "path", "", path)
+	if formatText != "" {
+		f.StringVar(&o.format, "format", format, formatText)
+	}
+	f.StringSliceVar(&o.filter.Kinds, "filter", nil, "kinds of objects, as resource, resource.group or resource.version.group; all but events and leases when not given")
+	f.StringSliceVarP(&o.filter.Namespaces, "namespace", "n", nil, "namespaces of objects; all when not given")
+	f.StringVarP(&o.labels, "selector", "l", "", "labels of objects, as kubectl has them")
+}
+
+// check finds mistakes in the flags.
+func (o *snapshotOptions) check() error {
+	if o.path == "" {
+		return &usageError{errors.New("--path is missing: the file; - for standard input or output")}
+	}
+	if o.format != "" && o.format != formatEtcd && o.format != formatK8s {
+		return &usageError{fmt.Errorf("--format %q: allowed are %s, %s", o.format, formatEtcd, formatK8s)}
+	}
+	if o.labels != "" {
+		selector, err := labels.Parse(o.labels)
+		if err != nil {
+			return &usageError{fmt.Errorf("--selector %q: %w", o.labels, err)}
+		}
+		o.filter.Labels = selector
+	}
+	if o.format == formatEtcd && o.filters() {
+		return &usageError{errors.New("--filter, --namespace, --selector: the etcd format holds everything; they need --format k8s")}
+	}
+	return nil
+}
+
+func (o *snapshotOptions) filters() bool {
+	return len(o.filter.Kinds)+len(o.filter.Namespaces)+len(o.labels) > 0
+}
+
+func newSnapshotSave(env *Env) *cobra.Command {
+	var o snapshotOptions
+	cmd := &cobra.Command{Use: "save", Short: "Save the state of a cluster in a file", Args: exactly(cobra.NoArgs),
+		Example: "  kwokctl snapshot save --path state.db\n  kwokctl snapshot save --format k8s --path state.yaml.gz --namespace shop"}
+	o.flags(cmd, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", formatEtcd,
+		"etcd: exact, all of it; k8s: YAML to read, filter and move")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		c, err := env.open()
+		if err != nil {
+			return err
+		}
+		if err := c.Running(cmd.Context()); err != nil {
+			return err
+		}
+		if o.format == formatEtcd {
+			return saveEtcd(cmd.Context(), env, c, o.path)
+		}
+		return env.saveObjects(cmd.Context(), c.Kubeconfig(), o, snapshot.List{Filter: o.filter, Source: "cluster " + c.Name})
+	}
+	return cmd
+}
+
+func saveEtcd(ctx context.Context, env *Env, c *cluster.Cluster, path string) error {
+	began, bar := time.Now(), newBar(env, "save")
+	var size int64
+	err := snapshot.Save(path, env.Out, func(w io.Writer) (err error) {
+		size, err = c.SaveEtcd(ctx, w, bar.transfer)
+		return err
+	})
+	bar.end()
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	fmt.Fprintf(env.Err, "Cluster %s is saved in %s: %s (%s).\n", c.Name, path, mebibytes(size), seconds(time.Since(began)))
+	return nil
+}
+
+// saveObjects writes objects of the API server that a kubeconfig leads to.
+func (e *Env) saveObjects(ctx context.Context, kubeconfig string, o snapshotOptions, list snapshot.List) error {
+	if err := snapshot.CheckNew(o.path); err != nil {
+		return err
+	}
+	config, err := kube.Connect(kubeconfig, "")
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "kwokctl/" + e.Version
+	config.Impersonate.UserName, config.Impersonate.Groups = list.As, list.AsGroups
+	began := time.Now()
+	kinds, err := snapshot.Discover(ctx, config)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	bar := newBar(e, "save")
+	var done *snapshot.Listed
+	err = snapshot.Save(o.path, e.Out, func(w io.Writer) (err error) {
+		done, err = snapshot.SaveObjects(ctx, kinds, list, w, bar.transfer)
+		return err
+	})
+	bar.end()
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	for _, what := range done.Missing {
+		fmt.Fprintf(e.Err, "  left out: %s\n", what)
+	}
+	fmt.Fprintf(e.Err, "%d objects of revision %s are saved in %s (%s).\n", done.Objects, done.Revision, o.path, seconds(time.Since(began)))
+	return nil
+}
+
+// interrupted gives the reason for which ctx ended in place of an error that only says that it did.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || strings.Contains(err.Error(), context.Canceled.Error())) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func newSnapshotRestore(env *Env) *cobra.Command {
+	var (
+		o snapshotOptions
+		r cluster.Restore
+	)
+	cmd := &cobra.Command{Use: "restore", Short: "Give a cluster the state saved in a file", Args: exactly(cobra.NoArgs),
+		Long: "Give a cluster the state saved in a file: of the etcd format all of it, in place of what is there; of the k8s\n" +
+			"format the objects, beside or in place of those that are there. The cluster may run or be stopped.",
+		Example: "  kwokctl snapshot restore --path state.db\n  kwokctl snapshot restore --path state.yaml.gz --filter pod,deployment.apps"}
+	o.flags(cmd, "file to read; - for standard input", "", "etcd or k8s; seen from the file when not given")
+	f := cmd.Flags()
+	f.BoolVar(&o.filter.IgnoreErrors, "ignore-errors", false, "leave out objects that cannot be restored")
+	f.BoolVar(&o.filter.IgnoreUnknown, "ignore-unknown", false, "leave out objects of kinds that the API server does not have")
+	f.BoolVar(&o.filter.Shift, "shift-times", false, "move all times of objects by the age of the snapshot, as if it were of now (k8s)")
+	f.BoolVar(&r.SkipHash, "skip-hash-check", false, "take a file that was copied from a data directory of etcd, which has no hash (etcd)")
+	f.DurationVar(&r.Wait.Timeout, "timeout", 0, "time limit for all of it; 0 for none")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		if err := checkWait(r.Wait); err != nil {
+			return err
+		}
+		home, err := env.home()
+		if err != nil {
+			return err
+		}
+		if _, err := home.Open(env.name); err != nil {
+			return err
+		}
+		show := newProgress(env, "Restoring cluster "+env.name)
+		defer show.end()
+		bar := newBar(env, "restore")
+		closeFile, err := env.prepareRestore(&r, o, bar)
+		if err != nil {
+			return err
+		}
+		defer closeFile()
+		r.Observe = show.observe
+		began := time.Now()
+		if err := home.Restore(cmd.Context(), env.name, r); err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Err, "Cluster %s is restored from %s (%s).\n", env.name, o.path, seconds(time.Since(began)))
+		return nil
+	}
+	return cmd
+}
+
+// prepareRestore opens the file and says what to do with it.
+func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (closeFile func(), err error) {
+	in, err := snapshot.Open(o.path, e.In)
+	if err != nil {
+		return nil, err
+	}
+	format := formatK8s
+	if in.IsEtcd {
+		format = formatEtcd
+	}
+	if o.format == "" {
+		o.format = format
+		err = o.check()
+	} else if o.format != format {
+		err = fmt.Errorf("%s: it is not of the %s format", in.Name, o.format)
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	r.From, r.Objects = in, o.filter
+	r.Progress = bar.transfer
+	r.Tell = func(text string) {
+		bar.end()
+		fmt.Fprintln(e.Err, text)
+	}
+	return func() { _ = in.Close() }, nil
+}
+
+func newSnapshotExport(env *Env) *cobra.Command {
+	var (
+		o          snapshotOptions
+		list       snapshot.List
+		simulate   snapshot.Simulate
+		configPath string
+	)
+	cmd := &cobra.Command{Use: "export", Short: "Save the objects of any cluster, ready to be simulated", Args: exactly(cobra.NoArgs),
+		Long: "Save the objects of any cluster in a file that snapshot restore and create cluster --from read. Nodes come out\n" +
+			"as simulated ones, the data of Secrets are replaced, and what would call servers of that cluster is left out.\n" +
+			"Reading is all that is done there; what may not be read is named.",
+		Example: "  kwokctl snapshot export --kubeconfig ~/.kube/config --path production.yaml.gz\n  kwokctl create cluster --from production.yaml.gz"}
+	o.flags(cmd, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", "", "")
+	f := cmd.Flags()
+	f.StringVar(&configPath, "kubeconfig", "", "kubeconfig file whose current context leads to the cluster; $KUBECONFIG, else ~/.kube/config, when not given")
+	f.StringVar(&list.As, "as", "", "user to act as")
+	f.StringSliceVar(&list.AsGroups, "as-group", nil, "groups to act as")
+	f.IntVar(&list.Page, "page-size", snapshot.DefaultPage, "objects to ask for at a time")
+	f.BoolVar(&simulate.Secrets, "with-secrets", false, "keep the data of Secrets")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		if list.Page < 1 {
+			return &usageError{fmt.Errorf("--page-size %d: allowed are 1 and more", list.Page)}
+		}
+		if len(list.AsGroups) > 0 && list.As == "" {
+			return &usageError{errors.New("--as-group needs --as")}
+		}
+		path, err := kubeconfig.Path(configPath, false, env.Getenv)
+		if err != nil {
+			return err
+		}
+		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"
+		return env.saveObjects(cmd.Context(), path, o, list)
+	}
+	return cmd
+}
+
+// mebibytes is a number of bytes to read.
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

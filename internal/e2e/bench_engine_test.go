@@ -144,12 +144,6 @@ func (l *lab) tally(want int, is func(*corev1.Pod) bool) <-chan time.Time {
 	return done
 }
 
-func readyPod(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
 // null is the smallest controller there can be: for each bound pod that is not Ready it writes a fixed status.
 func (l *lab) null() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -166,7 +166,7 @@ func versionOptions() []Option {
 		return Option{Field: field, Env: env, Help: "version of what is fetched"}
 	}
 	kube := row("kubeVersion", "KUBE_VERSION")
-	kube.Unset, kube.Help = "the embedded one", "version of Kubernetes"
+	kube.Flag, kube.Unset, kube.Help = "kube-version", "the embedded one", "version of Kubernetes; another minor than the embedded one is fetched"
 	etcd := row("etcdVersion", "ETCD_VERSION")
 	etcd.Unset, etcd.Help = "the embedded one", "version of etcd"
 	kwok := row("kwokVersion", "VERSION")

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"kwokctl/internal/cluster"
 	"kwokctl/runtimes"
 )
 
@@ -68,6 +69,8 @@ func (p *progress) observe(s runtimes.Status) {
 		p.draw()
 	case s.State == runtimes.Ready && was != runtimes.Ready:
 		fmt.Fprintf(p.out, "  %s ready (%s)\n", s.Name, seconds(p.took(s)))
+	case s.State == cluster.Fetching && was != cluster.Fetching:
+		fmt.Fprintf(p.out, "  %s\n", s.Name)
 	case s.State == runtimes.Exited && was != runtimes.Exited:
 		fmt.Fprintf(p.out, "  %s %s\n", s.Name, s.Reason)
 	}
@@ -113,6 +116,8 @@ func (p *progress) draw() {
 			mark, tint, text = "✗", "31", s.Reason
 		case runtimes.Waiting:
 			text = "waiting"
+		case cluster.Fetching:
+			text = s.Reason
 		case runtimes.Stopped:
 			mark, tint, text = "·", "90", "stopped"
 		}

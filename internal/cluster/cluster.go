@@ -55,6 +55,7 @@ func (c *Cluster) plan(into *components.Plan) error {
 	}
 	plan.Manifests = append(plan.Manifests, extra...)
 	c.specs = plan.Specs
+	c.home.usePrograms(&c.Config.Options, c.specs)
 	c.rt = process.New(process.Options{Dir: c.Dir, Log: c.home.Log})
 	if into != nil {
 		*into = *plan

@@ -14,6 +14,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
+	"kwokctl/internal/download"
 	"kwokctl/internal/files"
 	"kwokctl/internal/kube"
 	"kwokctl/internal/kubeconfig"
@@ -105,6 +106,9 @@ func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
 func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
+	if err := h.fetch(ctx, req.Config, observe); err != nil {
+		return nil, err
+	}
 	c, err := h.reserve(ctx, req)
 	if err != nil {
 		return nil, err
@@ -302,6 +306,11 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	}
 	if err := c.checkPorts(ctx); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return !download.Plain(s.Program) }) { // the cache was emptied
+		if err := errors.Join(c.home.fetch(ctx, c.Config, observe), c.plan(nil)); err != nil {
+			return err
+		}
 	}
 	late := lateness{seen: map[string]runtimes.State{}, next: observe}
 	if wait.Ready > 0 {

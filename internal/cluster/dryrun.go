@@ -11,6 +11,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
+	"kwokctl/internal/download"
 	"kwokctl/runtimes"
 )
 
@@ -70,7 +71,7 @@ func (s *Script) Install(context.Context, []runtimes.Spec) error { return s.err 
 func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes.Status)) error {
 	for _, spec := range specs {
 		program := spec.Name
-		if spec.Program != "" {
+		if spec.Program != "" && download.Plain(spec.Program) {
 			program = spec.Program
 		}
 		s.Printf("cd %s && \\\n  ", spec.Dir)
@@ -133,6 +134,9 @@ func (h Home) DryCreate(req Create, s *Script) error {
 	var stored bytes.Buffer
 	if err := api.Save(&stored, append([]api.Object{c.Config}, c.Others...)...); err != nil {
 		return err
+	}
+	for _, location := range locations(c.Config) {
+		s.Printf("# Download %s to %s\n", location.from, h.cache(&c.Config.Options).Dir)
 	}
 	s.Printf("mkdir -p %s %s %s %s\n", c.Dir, filepath.Join(c.Dir, "config"), filepath.Join(c.Dir, "logs"), filepath.Join(c.Dir, "pids"))
 	config := filepath.Join(c.Dir, configFile)

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
+	"kwokctl/internal/download"
 	"kwokctl/internal/kubeconfig"
 )
 
@@ -25,6 +27,11 @@ func (r *Create) check() error {
 	}
 	if err := checkRuntime(&r.Config.Options); err != nil {
 		return err
+	}
+	if rt := r.Config.Options.Runtime; rt == "" || rt == "binary" {
+		if err := components.Locate(&r.Config.Options, runtime.GOOS, runtime.GOARCH); err != nil {
+			return err
+		}
 	}
 	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
 		return err
@@ -83,14 +90,34 @@ func checkPrograms(cfg *api.KwokctlConfiguration) error {
 	return nil
 }
 
+// checkLocation takes what is to be fetched or unpacked.
+func checkLocation(component string, program *string) error {
+	switch archive, member, _ := strings.Cut(*program, "#"); {
+	case strings.HasPrefix(archive, "https://"):
+		return nil
+	case strings.Contains(archive, "://"):
+		return fmt.Errorf("program of %s: %s: want a path, or a URL that begins with https://", component, archive)
+	default:
+		path, err := filepath.Abs(archive)
+		if err == nil {
+			_, err = os.Stat(path)
+		}
+		if err != nil {
+			return fmt.Errorf("program of %s: %w", component, err)
+		}
+		*program = path + "#" + member
+		return nil
+	}
+}
+
 // checkProgram takes a path, or the name of a program in $PATH.
 func checkProgram(component string, program *string) error {
 	path := *program
 	switch {
 	case path == "":
 		return nil
-	case strings.Contains(path, "://"):
-		return fmt.Errorf("program of %s: %s: nothing is downloaded; give the path of a file", component, path)
+	case !download.Plain(path):
+		return checkLocation(component, program)
 	case !strings.ContainsRune(path, filepath.Separator):
 		found, err := exec.LookPath(path)
 		if err != nil {

@@ -77,24 +77,8 @@ func checkPairs(flag, example, text string, good func(string) bool) error {
 	return nil
 }
 
-// embedded are the minor versions that are linked in.
-const (
-	embeddedKube = "1.36"
-	embeddedEtcd = "3.6"
-)
-
 // checkHere refuses what would silently not be done.
 func checkHere(o *Options) error {
-	own := func(binary string) string { return "; for another one give " + binary }
-	for _, v := range []struct{ field, value, embedded, instead string }{
-		{"kubeVersion", o.KubeVersion, embeddedKube, own("--kube-apiserver-binary, --kube-controller-manager-binary and --kube-scheduler-binary")},
-		{"etcdVersion", o.EtcdVersion, embeddedEtcd, own("--etcd-binary")},
-	} {
-		version := strings.TrimPrefix(v.value, "v")
-		if version != "" && version != v.embedded && !strings.HasPrefix(version, v.embedded+".") {
-			return fmt.Errorf("%s %s: %s is embedded%s", v.field, v.value, v.embedded, v.instead)
-		}
-	}
 	for field, value := range map[string]string{
 		"kubeAuditPolicy": o.KubeAuditPolicy, "etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
 		"etcdBinaryTar": o.EtcdBinaryTar, "prometheusBinaryTar": o.PrometheusBinaryTar, "jaegerBinaryTar": o.JaegerBinaryTar,

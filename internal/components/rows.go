@@ -147,8 +147,7 @@ func controllerManager() Component {
 				"--node-monitor-grace-period="+milliseconds(c.Options.KubeControllerManagerNodeMonitorGracePeriodMilliseconds),
 				"--root-ca-file=pki/ca.crt", "--service-account-private-key-file=pki/sa.key",
 				"--use-service-account-credentials=true",
-				// It would write to every node again as the cluster grows, to tell kubelets how long to cache secrets.
-				"--controllers=*,-ttl-controller",
+				"--controllers=*,-"+ttlController(c.Options),
 			)
 			return append(args, featureGates(c.Options)...)
 		},
@@ -157,6 +156,15 @@ func controllerManager() Component {
 		},
 		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kube-controller-manager")} },
 	}
+}
+
+// ttlController is off: it would write to every node again as the cluster grows, to tell kubelets how long to cache
+// secrets.
+func ttlController(o *Options) string {
+	if kubeMinor(o) < 28 {
+		return "ttl"
+	}
+	return "ttl-controller"
 }
 
 func scheduler() Component {
@@ -173,7 +181,12 @@ func scheduler() Component {
 			}
 			return append(args, featureGates(c.Options)...)
 		},
-		Probe: func(c Context) runtimes.Probe { return probe(c, "kube-scheduler", "https", "/readyz", "/livez") },
+		Probe: func(c Context) runtimes.Probe {
+			if kubeMinor(c.Options) < 31 { // which had only this
+				return probe(c, "kube-scheduler", "https", "/healthz", "/healthz")
+			}
+			return probe(c, "kube-scheduler", "https", "/readyz", "/livez")
+		},
 		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kube-scheduler")} },
 	}
 }

@@ -43,15 +43,12 @@ func NewClient() *http.Client {
 	}}
 }
 
-// IsURL tells whether a location is to be fetched.
-func IsURL(location string) bool { return strings.Contains(location, "://") }
-
 // Get returns the path of a program: location is an https URL, or a path. Behind # it may name a member of a .tar.gz.
 // What was fetched once is not fetched again.
 func (c *Cache) Get(ctx context.Context, location string) (string, error) {
 	whole, member, archived := strings.Cut(location, "#")
 	file := whole
-	if IsURL(whole) {
+	if strings.Contains(whole, "://") {
 		sum, err := c.fetch(ctx, whole)
 		if err != nil {
 			return "", fmt.Errorf("fetch %s: %w", whole, err)
@@ -62,16 +59,46 @@ func (c *Cache) Get(ctx context.Context, location string) (string, error) {
 		return file, nil
 	}
 	program, err := c.extract(file, member)
+	if err == nil {
+		err = c.note(location, filepath.Base(program))
+	}
 	if err != nil {
 		return "", fmt.Errorf("take %s out of %s: %w", member, whole, err)
 	}
 	return program, nil
 }
 
+// Plain tells whether a location is the path of a program, which need not be got from anywhere.
+func Plain(location string) bool {
+	return !strings.Contains(location, "://") && !strings.Contains(location, "#")
+}
+
+// Have returns what Get returned for a location the last time, if it is still there. It asks nobody.
+func (c *Cache) Have(location string) (string, bool) {
+	if Plain(location) {
+		return location, true
+	}
+	name, err := os.ReadFile(c.noted(location))
+	if err != nil || strings.ContainsRune(string(name), filepath.Separator) {
+		return "", false
+	}
+	path := c.stored(strings.TrimSpace(string(name)))
+	info, err := os.Stat(path)
+	return path, err == nil && info.Mode().IsRegular()
+}
+
+// note remembers where what was got from a location is.
+func (c *Cache) note(location, name string) error {
+	if err := files.MkdirPrivate(filepath.Dir(c.noted(location))); err != nil {
+		return err
+	}
+	return files.WriteAtomic(c.noted(location), []byte(name+"\n"), 0o600)
+}
+
 // stored is where the file with this sum is.
 func (c *Cache) stored(sum string) string { return filepath.Join(c.Dir, "sha256", sum) }
 
-// noted is where the sum of the file at a URL is noted.
+// noted is where it is noted what is stored of a location.
 func (c *Cache) noted(address string) string {
 	sum := sha256.Sum256([]byte(address))
 	return filepath.Join(c.Dir, "url", hex.EncodeToString(sum[:]))
@@ -91,7 +118,7 @@ func (c *Cache) fetch(ctx context.Context, address string) (string, error) {
 			return sum, nil
 		}
 	}
-	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, "sha256"), filepath.Join(c.Dir, "url")} {
+	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, "sha256")} {
 		if err := files.MkdirPrivate(dir); err != nil {
 			return "", err
 		}
@@ -105,7 +132,7 @@ func (c *Cache) fetch(ctx context.Context, address string) (string, error) {
 			return "", err
 		}
 	}
-	return sum, files.WriteAtomic(c.noted(address), []byte(sum+"\n"), 0o600)
+	return sum, c.note(address, sum)
 }
 
 // intact tells whether the file with this sum is there and is still what it was.

@@ -73,6 +73,12 @@ func TestGet(t *testing.T) {
 			if string(data) != "binary" || info.Mode() != 0o700 || filepath.Base(path) != sumText("binary") || last != "prog 6/6" {
 				t.Errorf("%s: %q %v %s", path, data, info.Mode(), last)
 			}
+			if have, ok := c.Have(url + "/v1/prog"); have != path || !ok {
+				t.Error(have, ok)
+			}
+			if have, ok := c.Have(url + "/v2/prog"); ok {
+				t.Error(have)
+			}
 			// The second time nobody is asked.
 			before := asked.Load()
 			if again, err := c.Get(t.Context(), url+"/v1/prog"); err != nil || again != path || asked.Load() != before {
@@ -162,6 +168,9 @@ func TestArchive(t *testing.T) {
 		}
 		if data, _ := os.ReadFile(path); string(data) != "binary" {
 			t.Errorf("%s: %q", location, data)
+		}
+		if have, ok := c.Have(location); have != path || !ok {
+			t.Error(have, ok)
 		}
 	}
 	if _, err := os.Stat(local); err != nil {

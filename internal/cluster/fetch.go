@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/components"
+	"kwokctl/internal/download"
+	"kwokctl/runtimes"
+)
+
+// Fetching is the state, told to an Observe, of a program that is being fetched. Its reason says how far it is.
+const Fetching runtimes.State = "Fetching"
+
+// cache is where programs that were fetched are kept.
+func (h Home) cache(o *components.Options) *download.Cache {
+	if o.CacheDir != "" {
+		return &download.Cache{Dir: o.CacheDir}
+	}
+	return &download.Cache{Dir: filepath.Join(h.Dir, "cache")}
+}
+
+// location is where the program of a component comes from.
+type location struct{ component, from string }
+
+// locations are those of programs that have to be fetched or unpacked.
+func locations(cfg *api.KwokctlConfiguration) []location {
+	var all []location
+	names, _ := components.Names(&cfg.Options) // which was checked
+	for _, row := range components.Table() {
+		if row.Binary != nil && slices.Contains(names, row.Name) {
+			all = append(all, location{row.Name, *row.Binary(&cfg.Options)})
+		}
+	}
+	for _, c := range cfg.Components {
+		all = append(all, location{c.Name, c.Binary})
+	}
+	return slices.DeleteFunc(all, func(l location) bool { return download.Plain(l.from) })
+}
+
+// fetch gets the programs of a cluster that are not in the cache yet.
+func (h Home) fetch(ctx context.Context, cfg *api.KwokctlConfiguration, observe Observe) error {
+	cache := h.cache(&cfg.Options)
+	for _, l := range locations(cfg) {
+		step := runtimes.Status{Name: "fetch " + l.component, State: Fetching}
+		cache.Progress = func(_ string, done, total int64) {
+			far := fmt.Sprintf("%d MiB", done>>20)
+			if total > 0 {
+				far = fmt.Sprintf("%d/%d MiB", done>>20, total>>20)
+			}
+			if far == step.Reason {
+				return
+			}
+			step.Reason = far
+			if observe != nil {
+				observe(step)
+			}
+		}
+		if _, err := cache.Get(ctx, l.from); err != nil {
+			return unfetched(cfg, l, cause(ctx, err))
+		}
+		if step.Reason != "" && observe != nil {
+			step.State = runtimes.Ready
+			observe(step)
+		}
+	}
+	return nil
+}
+
+// unfetched says what can be done without that program.
+func unfetched(cfg *api.KwokctlConfiguration, l location, err error) error {
+	err = fmt.Errorf("program of %s: %w", l.component, err)
+	if v := cfg.Options.KubeVersion; v != "" && strings.HasPrefix(l.component, "kube-") {
+		return fmt.Errorf("%w; Kubernetes %s is embedded: leave out --kube-version %s, name a mirror with KWOK_KUBE_BINARY_PREFIX, or give your own with --%s-binary",
+			err, components.Embedded(), v, l.component)
+	}
+	return err
+}
+
+// usePrograms puts the paths of programs that were fetched into specs.
+func (h Home) usePrograms(o *components.Options, specs []runtimes.Spec) {
+	cache := h.cache(o)
+	for i := range specs {
+		if path, ok := cache.Have(specs[i].Program); ok {
+			specs[i].Program = path
+		}
+	}
+}

@@ -22,28 +22,51 @@ const maxInput = 64 << 20
 // the wrong type is an error that names the document, the line where possible and the field. Deprecated forms of
 // Stage are replaced by what they mean. Documents of kinds that are not ours are returned as Raw.
 func Load(r io.Reader, name string) ([]Object, error) {
+	objs, errs := Scan(r, name)
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	return objs, nil
+}
+
+// DocumentError is a mistake in one document of a stream.
+type DocumentError struct {
+	Document int // from 1
+	Err      error
+}
+
+func (e *DocumentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *DocumentError) Unwrap() error { return e.Err }
+
+// Scan is Load that goes on after a document with a mistake. It returns the good documents and all the mistakes.
+func Scan(r io.Reader, name string) (objs []Object, errs []error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, []error{fmt.Errorf("read %s: %w", name, err)}
 	}
 	if len(data) > maxInput {
-		return nil, fmt.Errorf("read %s: larger than %d MiB", name, maxInput>>20)
+		return nil, []error{fmt.Errorf("read %s: larger than %d MiB", name, maxInput>>20)}
 	}
 	docs, err := split(data)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, []error{fmt.Errorf("read %s: %w", name, err)}
 	}
-	var objs []Object
+	n := 0
 	for _, d := range docs {
+		d.index = n + 1
 		o, err := d.load(name)
-		if err != nil {
-			return nil, err
+		if o != nil || err != nil {
+			n++
 		}
-		if o != nil {
+		if err != nil {
+			errs = append(errs, &DocumentError{d.index, err})
+		} else if o != nil {
 			objs = append(objs, o)
 		}
 	}
-	return objs, nil
+	return objs, errs
 }
 
 // Of returns the objects that are of type T.
@@ -80,6 +103,8 @@ func Save(w io.Writer, objs ...Object) error {
 type document struct {
 	text []byte
 	line int // of its first byte, from 1
+	// index of the document among those that are not empty, from 1
+	index int
 }
 
 // split cuts the stream at the document markers, or between the values of a JSON stream.
@@ -94,12 +119,12 @@ func split(data []byte) ([]document, error) {
 			end = pos + i + 1
 		}
 		if rest, ok := bytes.CutPrefix(data[pos:end], []byte("---")); ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
-			docs = append(docs, document{data[start:pos], startLine})
+			docs = append(docs, document{text: data[start:pos], line: startLine})
 			start, startLine = pos+3, line
 		}
 		pos = end
 	}
-	docs = append(docs, document{data[start:], startLine})
+	docs = append(docs, document{text: data[start:], line: startLine})
 	if len(docs) == 1 && bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return splitJSON(data, docs)
 	}
@@ -119,7 +144,7 @@ func splitJSON(data []byte, whole []document) ([]document, error) {
 		if err != nil {
 			return whole, nil // flow-style YAML begins with a brace too: its reader will tell
 		}
-		docs = append(docs, document{raw, 1 + bytes.Count(data[:begin], []byte("\n"))})
+		docs = append(docs, document{text: raw, line: 1 + bytes.Count(data[:begin], []byte("\n"))})
 	}
 }
 
@@ -191,7 +216,7 @@ func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 	switch o := o.(type) {
 	case *Stage:
 		o.normalise()
-		o.File = name
+		o.File, o.doc = name, d
 	case *KwokConfiguration:
 		o.raw = text
 	case *KwokctlConfiguration:
@@ -219,7 +244,7 @@ func (d document) lineOf(field string) int {
 		return d.line
 	}
 	at, line := n.Content[0], n.Content[0].Line
-	for _, part := range strings.FieldsFunc(field, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
+	for _, part := range parts(field) {
 		at = child(at, part)
 		if at == nil {
 			break

@@ -7,6 +7,8 @@ type Stage struct {
 	Spec     StageSpec  `json:"spec"`
 	Status   Status     `json:"status,omitzero"`
 	File     string     `json:"-"` // where it was read, for messages
+
+	doc document // as it was read
 }
 
 // Meta returns the metadata.

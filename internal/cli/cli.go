@@ -165,6 +165,7 @@ func newRoot(env *Env) *cobra.Command {
 		newPortForward(env),
 		newDoctor(env),
 		newConfig(env),
+		newStage(env),
 		newKubectl(env),
 		newEtcdctl(env),
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),

@@ -36,7 +36,7 @@ func newMatcher(sel *api.Selector, env func() (*expr.CELEnv, error)) (*matcher, 
 		case e.JQ != nil:
 			r, err := newRequirement(e.JQ)
 			if err != nil {
-				return nil, fmt.Errorf("%s.jq: %w", where, err)
+				return nil, fmt.Errorf("%s.jq.%w", where, err)
 			}
 			m.requirements = append(m.requirements, r)
 		case e.CEL != nil:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kwokctl/internal/api"
-	"kwokctl/kustomize"
+	"kwokctl/internal/stage"
 )
 
 // config is everything decided before the loop starts.
@@ -271,34 +270,9 @@ func (c *config) sort(stages []*api.Stage) error {
 			stages[0].File, stages[0].Metadata.Name)
 	}
 	c.stages = stages
-	heartbeat := "node/heartbeat"
-	if c.opts.NodeLeaseDurationSeconds > 0 {
-		heartbeat = "node/heartbeat-with-lease"
-	}
-	for _, set := range []string{"node/fast", heartbeat, "pod/fast", "volume/dynamic"} {
-		built, err := builtIn(set)
-		if err != nil {
-			return err
-		}
-		c.builtIn = append(c.builtIn, built...)
-	}
-	return nil
-}
-
-func builtIn(set string) ([]*api.Stage, error) {
-	files, err := kustomize.Stages(set)
-	if err != nil {
-		return nil, fmt.Errorf("read built-in stages: %w", err)
-	}
-	var all []*api.Stage
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		objs, err := api.Load(strings.NewReader(string(files[name])), set+"/"+name)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, api.Of[*api.Stage](objs)...)
-	}
-	return all, nil
+	built, err := stage.BuiltIn(c.opts.NodeLeaseDurationSeconds > 0)
+	c.builtIn = built
+	return err
 }
 
 // checkCRDs refuses kinds that cannot be read from the cluster.

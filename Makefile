@@ -48,6 +48,11 @@ test: ## run all tests: fast ones with the race detector, then end to end on rea
 bench: build ## measure, and print tables; BENCH=Launcher, Engine or Memory for one of them
 	$(E2E) -ldflags '$(LDFLAGS)' -timeout 90m -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/e2e
 
+SOAK ?= 20
+.PHONY: soak
+soak: ## run what must work every time $(SOAK) times, at full size
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run TestOrderedStatefulSet ./internal/e2e -soak $(SOAK)
+
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above are not formatted'; exit 1; }

@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// timed is a life of pods by the clock: containers are being made at +1 s, run at +3 s, and end as many seconds later
+// as an annotation says.
+const timed = `
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: making}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchExpressions:
+    - {key: .status.phase, operator: In, values: [Pending]}
+    - {key: '.status.containerStatuses.[].name', operator: DoesNotExist}
+  delay: {durationMilliseconds: 1000}
+  steps:
+  - patch:
+      subresource: status
+      root: status
+      template: |
+        containerStatuses:
+        {{ range .spec.containers }}
+        - {name: {{ .name }}, image: {{ .image }}, state: {waiting: {reason: ContainerCreating}}}
+        {{ end }}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: running}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchExpressions:
+    - {key: .status.phase, operator: In, values: [Pending]}
+    - {key: '.status.containerStatuses.[].state.waiting.reason', operator: In, values: [ContainerCreating]}
+  delay: {durationMilliseconds: 2000}
+  steps:
+  - patch: {subresource: status, root: status, template: 'phase: Running'}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: ended}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchExpressions:
+    - {key: .status.phase, operator: In, values: [Running]}
+  delay:
+    durationFrom: {jq: {expression: '.metadata.annotations["example.com/runs"]'}}
+  steps:
+  - patch: {subresource: status, root: status, template: 'phase: Succeeded'}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: deleted}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector: {matchExpressions: [{key: .metadata.deletionTimestamp, operator: Exists}]}
+  steps: [{finalizers: {empty: true}, delete: true}]
+`
+
+// On a quiet machine every event is within 100 ms of its time. The bounds here allow for one whose processors are
+// busy with something else: nothing may be early, the median must be near, and the worst not lost.
+const (
+	mayBeEarly = 50 * time.Millisecond
+	medianLate = 500 * time.Millisecond
+	worstLate  = 3 * time.Second
+)
+
+func TestTiming(t *testing.T) {
+	const n = 50
+	w := newWorld(t)
+	stages := filepath.Join(t.TempDir(), "stages.yaml")
+	if err := os.WriteFile(stages, []byte(timed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.create("clock", "-c", stages)
+	w.ok("scale", "node", "--replicas", "10", "--name", "clock")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	watcher, err := w.client("clock").CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watcher.Stop()
+	type sighting struct {
+		pod *corev1.Pod
+		at  time.Time
+	}
+	sightings := make(chan sighting, 100*n) // room for all of them, so that each is noted when it comes
+	go func() {
+		defer close(sightings)
+		for e := range watcher.ResultChan() {
+			if p, ok := e.Object.(*corev1.Pod); ok {
+				sightings <- sighting{p, time.Now()}
+			}
+		}
+	}()
+	var manifest strings.Builder
+	for i := range n {
+		fmt.Fprintf(&manifest, `---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: job-%d}
+spec:
+  template:
+    metadata: {annotations: {example.com/runs: %ds}}
+    spec: {restartPolicy: Never, containers: [{name: a, image: i}]}
+`, i, 1+i%3)
+	}
+	w.apply("clock", manifest.String())
+
+	late := map[string][]time.Duration{}
+	seen := map[string]map[string]time.Time{} // by pod: when it was first seen how
+	for done := 0; done < n; {
+		s, ok := <-sightings
+		if !ok {
+			t.Fatalf("%d of %d pods have ended", done, n)
+		}
+		p, now := s.pod, s.at
+		if p.Spec.NodeName == "" {
+			continue
+		}
+		if seen[p.Name] == nil {
+			seen[p.Name] = map[string]time.Time{}
+		}
+		at, how := seen[p.Name], looks(p)
+		if _, again := at[how]; again {
+			continue
+		}
+		at[how] = now
+		switch how {
+		case "creating":
+			late[how] = append(late[how], now.Sub(at["bound"])-time.Second)
+		case "running":
+			late[how] = append(late[how], now.Sub(at["bound"])-3*time.Second)
+		case "succeeded":
+			runs, err := time.ParseDuration(p.Annotations["example.com/runs"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			late[how] = append(late[how], now.Sub(at["running"])-runs)
+			done++
+		}
+	}
+	for _, how := range []string{"creating", "running", "succeeded"} {
+		l := late[how]
+		slices.Sort(l)
+		if len(l) != n {
+			t.Fatalf("%s: seen on %d of %d pods", how, len(l), n)
+		}
+		t.Logf("%s: late by %s at least, %s in the median, %s at most", how, l[0], median(l), l[n-1])
+		if l[0] < -mayBeEarly || median(l) > medianLate || l[n-1] > worstLate {
+			t.Errorf("%s: allowed are -%s, %s and %s", how, mayBeEarly, medianLate, worstLate)
+		}
+	}
+	w.kubectl("clock", "wait", "jobs", "--all", "--for", "condition=Complete", "--timeout", "30s")
+}
+
+// looks says in a word where in its life a bound pod is.
+func looks(p *corev1.Pod) string {
+	switch {
+	case p.Status.Phase == corev1.PodSucceeded:
+		return "succeeded"
+	case p.Status.Phase == corev1.PodRunning:
+		return "running"
+	case len(p.Status.ContainerStatuses) > 0:
+		return "creating"
+	}
+	return "bound"
+}

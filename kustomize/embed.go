@@ -1,7 +1,11 @@
 // Package kustomize holds the YAML that we ship: stages first of all.
 package kustomize
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+	"strings"
+)
 
 //go:embed stage/*/*/*.yaml
 var stages embed.FS
@@ -25,4 +29,16 @@ func Stages(set string) (map[string][]byte, error) {
 		out[f.Name()] = text
 	}
 	return out, nil
+}
+
+// StageSets returns the names of the stage sets, in order.
+func StageSets() ([]string, error) {
+	dirs, err := fs.Glob(stages, "stage/*/*")
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range dirs {
+		dirs[i] = strings.TrimPrefix(d, "stage/")
+	}
+	return dirs, nil
 }

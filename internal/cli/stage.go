@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,11 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/stage"
+	"kwokctl/kustomize"
 )
 
 func newStage(env *Env) *cobra.Command {
-	return parent("stage", "Try out and check Stages, without a cluster", newStageTest(env), newStageLint(env))
+	return parent("stage", "Try out and check Stages without a cluster, and print those that are shipped", newStageTest(env), newStageLint(env), newStageShow(env))
 }
 
 func filenameFlag(cmd *cobra.Command, into *[]string) {
@@ -264,6 +266,36 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func newStageShow(env *Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "show [SET]", Short: "Print a stage set that is shipped; without SET, their names", Args: exactly(cobra.MaximumNArgs(1)),
+		Example: "  kwokctl stage show pod/chaos | kubectl apply -f -"}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		sets, err := kustomize.StageSets()
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			fmt.Fprintln(env.Out, strings.Join(sets, "\n"))
+			return nil
+		}
+		if !slices.Contains(sets, args[0]) {
+			return fmt.Errorf("no stage set %q; there are %s", args[0], strings.Join(sets, ", "))
+		}
+		files, err := kustomize.Stages(args[0])
+		if err != nil {
+			return err
+		}
+		for i, name := range slices.Sorted(maps.Keys(files)) {
+			if i > 0 {
+				fmt.Fprintln(env.Out, "---")
+			}
+			fmt.Fprintf(env.Out, "%s", files[name])
+		}
+		return nil
+	}
+	return cmd
 }
 
 // scan reads files, and the YAML files of directories, to their ends.

@@ -106,3 +106,19 @@ FILE:16: stage "slow": metadata.name: "slow" is a stage at FILE:4 already (docum
 		t.Errorf("no stage: status %d, %s", status, errs)
 	}
 }
+
+func TestStageShow(t *testing.T) {
+	_, names, _ := execute(t, "stage", "show")
+	if !strings.Contains(names, "pod/general\n") {
+		t.Fatalf("sets: %s", names)
+	}
+	for set := range strings.FieldsSeq(names) {
+		_, text, _ := execute(t, "stage", "show", set)
+		if status, out, errs := execute(t, append([]string{"stage", "lint"}, files(t, text)...)...); status != 0 {
+			t.Errorf("%s: %s%s", set, out, errs)
+		}
+	}
+	if status, _, errs := execute(t, "stage", "show", "pod/slow"); status != 1 || !strings.Contains(errs, `no stage set "pod/slow"; there are node/chaos, `) {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}

@@ -57,6 +57,10 @@ func TestStageTest(t *testing.T) {
 	if !strings.Contains(out, "slow is due at") {
 		t.Errorf("until:\n%s", out)
 	}
+	_, out, errs = run([]string{"apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(onePod, "\n", "\n  ") + "\n- {apiVersion: v1, kind: Node, metadata: {name: one}}\n"})
+	if !strings.Contains(out, "Pod web") || !strings.Contains(out, "Node one") {
+		t.Errorf("list:\n%s%s", out, errs)
+	}
 	_, out, _ = run([]string{oneStage, onePod}, "-o", "json")
 	var records []struct {
 		Kind, Name, End string
@@ -74,6 +78,7 @@ func TestStageTest(t *testing.T) {
 		{nil, "", 2, "want files, with -f"},
 		{[]string{oneStage}, "", 1, "no object to play on"},
 		{[]string{"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"}, "", 1, "play on Secret s: no stages for this kind"},
+		{[]string{"kind: Pod\nmetadata: {name: p}\n"}, "", 1, "play on Pod p: apiVersion: missing"},
 		{[]string{onePod}, "-o xml", 2, "allowed are table, json, yaml"},
 		{[]string{onePod}, "--until -1s", 2, "not negative"},
 		{[]string{onePod, "kind: Stage\nspec: {resourceRef: {kind: Pod}, selektor: {}}\n"}, "", 1, "f.yaml:2: spec.selektor: no such field"},

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
-
-var update = flag.Bool("update", false, "rewrite the outputs in docs/stages.md")
 
 // TestStagesPage runs the examples of docs/stages.md: files are written, commands are run, outputs compared.
 func TestStagesPage(t *testing.T) {

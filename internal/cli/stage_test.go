@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// files writes files and returns -f arguments for them.
-func files(t *testing.T, texts ...string) (args []string) {
+// given writes files and returns -f arguments for them.
+func given(t *testing.T, texts ...string) (args []string) {
 	t.Helper()
 	for _, text := range texts {
 		name := filepath.Join(t.TempDir(), "f.yaml")
@@ -37,7 +37,7 @@ spec:
 
 func TestStageTest(t *testing.T) {
 	run := func(texts []string, more ...string) (int, string, string) {
-		return execute(t, append(append([]string{"stage", "test"}, files(t, texts...)...), more...)...)
+		return execute(t, append(append([]string{"stage", "test"}, given(t, texts...)...), more...)...)
 	}
 	status, out, errs := run([]string{onePod})
 	if status != 0 || !strings.Contains(out, "pod-ready") || !strings.Contains(out, "status.phase: Pending -> Running") || !strings.Contains(out, "at rest") {
@@ -93,21 +93,21 @@ func TestStageTest(t *testing.T) {
 }
 
 func TestStageLint(t *testing.T) {
-	status, out, errs := execute(t, append([]string{"stage", "lint"}, files(t, oneStage)...)...)
+	status, out, errs := execute(t, append([]string{"stage", "lint"}, given(t, oneStage)...)...)
 	if status != 0 || out != "" || !strings.Contains(errs, "1 Stage, no mistakes") {
 		t.Errorf("good: status %d\n%s%s", status, out, errs)
 	}
 	bad := oneStage + "---\nkind: Stage\nspek: {}\n---" + strings.Replace(oneStage, "operator: In", "operator: Is", 1)
-	args := files(t, bad)
+	args := given(t, bad)
 	status, out, errs = execute(t, append([]string{"stage", "lint"}, args...)...)
-	want := strings.ReplaceAll(`FILE:12: spek: no such field (document 2)
+	want := strings.ReplaceAll(`FILE:12: spek: no such field; did you mean spec? (document 2)
 FILE:19: stage "slow": spec.selector.matchExpressions[0].operator: "Is" is none of In, NotIn, Exists, DoesNotExist (document 3)
 FILE:16: stage "slow": metadata.name: "slow" is a stage at FILE:4 already (document 3)
 `, "FILE", args[1])
 	if status != 1 || out != want || !strings.Contains(errs, "3 mistakes in "+args[1]) {
 		t.Errorf("bad: status %d\n%s%s\nwant\n%s", status, out, errs, want)
 	}
-	if status, _, errs := execute(t, append([]string{"stage", "lint"}, files(t, onePod)...)...); status != 1 || !strings.Contains(errs, "no Stage in") {
+	if status, _, errs := execute(t, append([]string{"stage", "lint"}, given(t, onePod)...)...); status != 1 || !strings.Contains(errs, "no Stage in") {
 		t.Errorf("no stage: status %d, %s", status, errs)
 	}
 }
@@ -119,7 +119,7 @@ func TestStageShow(t *testing.T) {
 	}
 	for set := range strings.FieldsSeq(names) {
 		_, text, _ := execute(t, "stage", "show", set)
-		if status, out, errs := execute(t, append([]string{"stage", "lint"}, files(t, text)...)...); status != 0 {
+		if status, out, errs := execute(t, append([]string{"stage", "lint"}, given(t, text)...)...); status != 0 {
 			t.Errorf("%s: %s%s", set, out, errs)
 		}
 	}

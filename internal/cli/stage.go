@@ -85,7 +85,15 @@ func newStageTest(env *Env) *cobra.Command {
 func rehearse(r stage.Rehearsal, objs []*api.Raw) ([]*stage.Record, error) {
 	var records []*stage.Record
 	var idle error
-	for _, o := range objs {
+	for i := 0; i < len(objs); i++ {
+		o := objs[i]
+		if items, err := listed(o); err != nil || len(items) > 0 {
+			if err != nil {
+				return nil, err
+			}
+			objs = slices.Insert(objs, i+1, items...)
+			continue
+		}
 		rec, err := r.Run(o.JSON)
 		if err != nil {
 			err = fmt.Errorf("play on %s %s: %w", o.Kind, o.Metadata.Name, err)
@@ -103,6 +111,23 @@ func rehearse(r stage.Rehearsal, objs []*api.Raw) ([]*stage.Record, error) {
 		return nil, idle
 	}
 	return records, nil
+}
+
+// listed returns the objects in a list such as kubectl get prints.
+func listed(o *api.Raw) ([]*api.Raw, error) {
+	var list struct{ Items []json.RawMessage }
+	if !strings.HasSuffix(o.Kind, "List") || json.Unmarshal(o.JSON, &list) != nil {
+		return nil, nil
+	}
+	var items []*api.Raw
+	for i, text := range list.Items {
+		item := &api.Raw{JSON: text}
+		if err := json.Unmarshal(text, item); err != nil {
+			return nil, fmt.Errorf("read %s: items[%d]: %w", o.Kind, i, err)
+		}
+		items = append(items, item)
+	}
+	return items, nil
 }
 
 // withBuiltIn adds the built-in stages of the kinds for which there are no others.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// written writes files and returns -f arguments for them.
-func written(t *testing.T, texts ...string) (args []string) {
+// given writes files and returns -f arguments for them.
+func given(t *testing.T, texts ...string) (args []string) {
 	t.Helper()
 	for _, text := range texts {
 		name := filepath.Join(t.TempDir(), "f.yaml")
@@ -37,7 +37,7 @@ spec:
 
 func TestStageTest(t *testing.T) {
 	run := func(texts []string, more ...string) (int, string, string) {
-		return execute(t, append(append([]string{"stage", "test"}, written(t, texts...)...), more...)...)
+		return execute(t, append(append([]string{"stage", "test"}, given(t, texts...)...), more...)...)
 	}
 	status, out, errs := run([]string{onePod})
 	if status != 0 || !strings.Contains(out, "pod-ready") || !strings.Contains(out, "status.phase: Pending -> Running") || !strings.Contains(out, "at rest") {
@@ -57,6 +57,10 @@ func TestStageTest(t *testing.T) {
 	if !strings.Contains(out, "slow is due at") {
 		t.Errorf("until:\n%s", out)
 	}
+	_, out, errs = run([]string{"apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(onePod, "\n", "\n  ") + "\n- {apiVersion: v1, kind: Node, metadata: {name: one}}\n"})
+	if !strings.Contains(out, "Pod web") || !strings.Contains(out, "Node one") {
+		t.Errorf("list:\n%s%s", out, errs)
+	}
 	_, out, _ = run([]string{oneStage, onePod}, "-o", "json")
 	var records []struct {
 		Kind, Name, End string
@@ -74,6 +78,7 @@ func TestStageTest(t *testing.T) {
 		{nil, "", 2, "want files, with -f"},
 		{[]string{oneStage}, "", 1, "no object to play on"},
 		{[]string{"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"}, "", 1, "play on Secret s: no stages for this kind"},
+		{[]string{"kind: Pod\nmetadata: {name: p}\n"}, "", 1, "play on Pod p: apiVersion: missing"},
 		{[]string{onePod}, "-o xml", 2, "allowed are table, json, yaml"},
 		{[]string{onePod}, "--until -1s", 2, "not negative"},
 		{[]string{onePod, "kind: Stage\nspec: {resourceRef: {kind: Pod}, selektor: {}}\n"}, "", 1, "f.yaml:2: spec.selektor: no such field"},
@@ -88,12 +93,12 @@ func TestStageTest(t *testing.T) {
 }
 
 func TestStageLint(t *testing.T) {
-	status, out, errs := execute(t, append([]string{"stage", "lint"}, written(t, oneStage)...)...)
+	status, out, errs := execute(t, append([]string{"stage", "lint"}, given(t, oneStage)...)...)
 	if status != 0 || out != "" || !strings.Contains(errs, "1 Stage, no mistakes") {
 		t.Errorf("good: status %d\n%s%s", status, out, errs)
 	}
 	bad := oneStage + "---\nkind: Stage\nspek: {}\n---" + strings.Replace(oneStage, "operator: In", "operator: Is", 1)
-	args := written(t, bad)
+	args := given(t, bad)
 	status, out, errs = execute(t, append([]string{"stage", "lint"}, args...)...)
 	want := strings.ReplaceAll(`FILE:12: spek: no such field; did you mean spec? (document 2)
 FILE:19: stage "slow": spec.selector.matchExpressions[0].operator: "Is" is none of In, NotIn, Exists, DoesNotExist (document 3)
@@ -102,7 +107,7 @@ FILE:16: stage "slow": metadata.name: "slow" is a stage at FILE:4 already (docum
 	if status != 1 || out != want || !strings.Contains(errs, "3 mistakes in "+args[1]) {
 		t.Errorf("bad: status %d\n%s%s\nwant\n%s", status, out, errs, want)
 	}
-	if status, _, errs := execute(t, append([]string{"stage", "lint"}, written(t, onePod)...)...); status != 1 || !strings.Contains(errs, "no Stage in") {
+	if status, _, errs := execute(t, append([]string{"stage", "lint"}, given(t, onePod)...)...); status != 1 || !strings.Contains(errs, "no Stage in") {
 		t.Errorf("no stage: status %d, %s", status, errs)
 	}
 }
@@ -114,7 +119,7 @@ func TestStageShow(t *testing.T) {
 	}
 	for set := range strings.FieldsSeq(names) {
 		_, text, _ := execute(t, "stage", "show", set)
-		if status, out, errs := execute(t, append([]string{"stage", "lint"}, written(t, text)...)...); status != 0 {
+		if status, out, errs := execute(t, append([]string{"stage", "lint"}, given(t, text)...)...); status != 0 {
 			t.Errorf("%s: %s%s", set, out, errs)
 		}
 	}

@@ -106,13 +106,16 @@ func (r Rehearsal) Run(object []byte) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v, _ := tree["apiVersion"].(string); v == "" {
+		return nil, errors.New("apiVersion: missing")
+	}
 	admit(tree)
 	o, err := objectOf(tree)
 	if err != nil {
 		return nil, err
 	}
 	m := o.Meta()
-	rec := &Record{Kind: m.Kind, Name: m.Name, Start: startOf(tree)}
+	rec := &Record{Kind: m.Kind, Name: m.Name, Start: startOf(tree), Transitions: []Transition{}}
 	v := &virtual{now: rec.Start}
 	stages := r.of(m)
 	if len(stages) == 0 {

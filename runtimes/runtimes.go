@@ -21,6 +21,7 @@ type Spec struct {
 	Ports   []Port   `json:"ports,omitempty"`   // reachable from the host at 127.0.0.1:Number
 	Needs   []string `json:"needs,omitempty"`   // components that must be ready first
 	Probe   Probe    `json:"probe"`
+	Data    string   `json:"data,omitempty"` // directory, relative to Dir, with what it must find again; a volume of its own in docker
 }
 
 // Port is one listener of a component.

@@ -17,7 +17,7 @@ func Options() []Option {
 // setOptions say what the cluster is made of.
 func setOptions() []Option {
 	return []Option{
-		{Field: "runtime", Flag: "runtime", Env: "RUNTIME", Unset: "binary", Help: "what runs the components: binary, for processes of this machine"},
+		{Field: "runtime", Flag: "runtime", Env: "RUNTIME", Unset: "binary", Help: "what runs the components: binary, docker or podman"},
 		{Field: "runtimes", Unset: "binary", Help: "runtimes to choose from when runtime is not set"},
 		{Field: "components", Flag: "components", Default: DefaultComponents(), Help: "components of the cluster"},
 		{Field: "enable", Flag: "enable", Help: "components to add"},

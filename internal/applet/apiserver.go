@@ -23,7 +23,7 @@ import (
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
-	"kwokctl/runtimes/process"
+	"kwokctl/runtimes"
 )
 
 // apiServerCommand is the stock kube-apiserver, flag for flag, put together from its exported pieces so that two
@@ -76,7 +76,7 @@ func apiServerCommand() *cobra.Command {
 // second before their first try and then write one object after the other; ours stand in their place, under the
 // same names, so that /readyz reads the same.
 func serve(ctx context.Context, opts options.CompletedOptions) error {
-	if err := process.WaitGate(); err != nil { // what follows talks to etcd
+	if err := runtimes.WaitGate(); err != nil { // what follows talks to etcd
 		return fmt.Errorf("wait for etcd: %w", err)
 	}
 	config, err := app.NewConfig(opts)

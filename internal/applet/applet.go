@@ -26,6 +26,8 @@ import (
 
 	"kwokctl/internal/components"
 	"kwokctl/internal/controller"
+	"kwokctl/runtimes"
+	"kwokctl/runtimes/docker"
 	"kwokctl/runtimes/process"
 )
 
@@ -43,6 +45,8 @@ var table = map[string]func() int{
 	"kwok-controller":         kwok,
 	components.InsecureProxy:  insecureProxy,
 	process.SuperviseApplet:   supervise,
+	docker.ProbeApplet:        func() int { return docker.ProbeMain(os.Args[1:], os.Stdout, os.Stderr) },
+	docker.DialApplet:         func() int { return docker.DialMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
 }
 
 // Called returns the program that a binary called by path is to be, or false when path names none.
@@ -70,7 +74,7 @@ func Run(name string, args []string) int {
 // component runs a server that is to wait for what it needs: everything up to here costs time and needs nothing.
 func component(cmd *cobra.Command) int {
 	settle()
-	if err := process.WaitGate(); err != nil {
+	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
 		return 1
 	}
@@ -79,7 +83,7 @@ func component(cmd *cobra.Command) int {
 
 func etcd() int {
 	settle()
-	if err := process.WaitGate(); err != nil {
+	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "etcd: %v\n", err)
 		return 1
 	}
@@ -121,7 +125,7 @@ func kubectl() int {
 
 func kwok() int {
 	settle()
-	if err := process.WaitGate(); err != nil {
+	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "kwok: %v\n", err)
 		return 1
 	}

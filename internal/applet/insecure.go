@@ -16,13 +16,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"kwokctl/internal/kube"
-	"kwokctl/runtimes/process"
+	"kwokctl/runtimes"
 )
 
 // insecureProxy serves the API on the loopback address without TLS and without asking who calls.
 func insecureProxy() int {
 	settle()
-	if err := process.WaitGate(); err != nil {
+	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
 		return 1
 	}

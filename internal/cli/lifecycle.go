@@ -67,17 +67,21 @@ func newStop(env *Env) *cobra.Command {
 
 func newDelete(env *Env) *cobra.Command {
 	var (
-		all        bool
+		all, purge bool
 		configPath string
 	)
 	cmd := &cobra.Command{Use: "cluster", Short: "Delete a cluster and everything in it", Args: exactly(cobra.NoArgs)}
 	cmd.Flags().BoolVar(&all, "all", false, "delete all clusters")
 	cmd.Flags().Bool("force", false, "go on when the runtime is not available; processes always are")
+	cmd.Flags().BoolVar(&purge, "purge", false, "with --all: also remove what clusters share, the image that containers run")
 	kubeconfigFlag(cmd, &configPath)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		home, err := env.home()
 		if err != nil {
 			return err
+		}
+		if purge && !all {
+			return &usageError{errors.New("--purge: only with --all")}
 		}
 		names := []string{env.name}
 		if all {
@@ -91,8 +95,16 @@ func newDelete(env *Env) *cobra.Command {
 			})
 		}
 		var errs []error
+		shared := home.Shared(names)
 		for _, name := range names {
 			errs = append(errs, deleteOne(cmd.Context(), env, home, name, configPath, cmd.Flags().Changed("kubeconfig")))
+		}
+		if purge {
+			used, err := shared(cmd.Context())
+			if len(used) > 0 {
+				fmt.Fprintf(env.Err, "Other containers use these images, so they stay: %s.\n", strings.Join(used, ", "))
+			}
+			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
 	}

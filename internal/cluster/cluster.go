@@ -16,7 +16,7 @@ import (
 	"kwokctl/internal/kubeconfig"
 	"kwokctl/internal/pki"
 	"kwokctl/runtimes"
-	"kwokctl/runtimes/process"
+	"kwokctl/runtimes/docker"
 )
 
 // loopback is the address that servers listen on.
@@ -28,21 +28,11 @@ func Context(name string) string { return "kwok-" + name }
 // plan derives specs and runtime from the configuration. With into it also returns the whole plan there.
 func (c *Cluster) plan(into *components.Plan) error {
 	o := &c.Config.Options
-	bind := o.BindAddress
-	if bind == "" {
-		bind = loopback
+	if err := checkRuntime(o); err != nil {
+		return fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
-	plan, err := components.Make(c.Config, bind, func(component, _ string) string {
-		if component == "etcd" {
-			return "unix://" + components.ClientSocket
-		}
-		for _, row := range components.Table() {
-			if row.Name == component && row.Port != nil {
-				return loopback + ":" + strconv.Itoa(*row.Port(o))
-			}
-		}
-		return ""
-	})
+	around := c.surroundings()
+	plan, err := components.Make(c.Config, around.bind, around.addr(o))
 	if err != nil {
 		return fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
@@ -56,7 +46,7 @@ func (c *Cluster) plan(into *components.Plan) error {
 	plan.Manifests = append(plan.Manifests, extra...)
 	c.specs = plan.Specs
 	c.home.usePrograms(&c.Config.Options, c.specs)
-	c.rt = process.New(process.Options{Dir: c.Dir, Log: c.home.Log})
+	c.rt = c.home.runtime(c.Name, o)
 	if into != nil {
 		*into = *plan
 	}
@@ -170,7 +160,7 @@ func (h Home) Delete(ctx context.Context, name, kubeconfigPath string) error {
 	}
 	c, err := h.Open(name)
 	if err != nil {
-		c = &Cluster{Name: name, Dir: h.dir(name), home: h, rt: process.New(process.Options{Dir: h.dir(name), Log: h.Log})}
+		c = &Cluster{Name: name, Dir: h.dir(name), home: h, rt: h.runtime(name, &components.Options{Runtime: docker.EngineOf(h.dir(name))})}
 		for _, row := range components.Table() { // any of them may run
 			c.specs = append(c.specs, runtimes.Spec{Name: row.Name, Cluster: name, Dir: c.Dir})
 		}
@@ -192,6 +182,9 @@ func (h Home) exists(name string) error {
 // remove deletes everything that a cluster consists of.
 func (c *Cluster) remove(ctx context.Context, kubeconfigPath string) error {
 	if _, err := c.rt.Stop(ctx, c.specs, true); err != nil {
+		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
+	}
+	if err := c.rt.Uninstall(ctx, c.specs); err != nil {
 		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
 	}
 	paths := []string{kubeconfigPath}
@@ -238,7 +231,15 @@ func (c *Cluster) renewCertificates(now time.Time) error {
 
 func (c *Cluster) certificates() pki.Spec {
 	hosts := append([]string{components.ServiceIP}, c.Config.Options.KubeApiserverCertSANs...)
-	return pki.Spec{Hosts: map[string][]string{"kube-apiserver": hosts}}
+	all := map[string][]string{"kube-apiserver": hosts}
+	if contained(&c.Config.Options) { // they are found by the names of their containers too
+		for _, row := range components.Table() {
+			for _, server := range []string{row.Name, row.Name + "-server", row.Name + "-serving"} {
+				all[server] = append(all[server], docker.ContainerName(c.Name, row.Name))
+			}
+		}
+	}
+	return pki.Spec{Hosts: all}
 }
 
 // announced is how the user's kubeconfig is to reach the cluster.

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"kwokctl/internal/api"
@@ -26,6 +25,9 @@ func (r *Create) check() error {
 		return err
 	}
 	if err := checkRuntime(&r.Config.Options); err != nil {
+		return err
+	}
+	if err := checkContained(r.Config); err != nil {
 		return err
 	}
 	if rt := r.Config.Options.Runtime; rt == "" || rt == "binary" {
@@ -138,16 +140,4 @@ func checkProgram(component string, program *string) error {
 	}
 	*program, err = filepath.Abs(path)
 	return err
-}
-
-// checkRuntime refuses all runtimes but that of processes.
-func checkRuntime(o *components.Options) error {
-	names := []string{"binary"}
-	switch {
-	case o.Runtime != "" && !slices.Contains(names, o.Runtime):
-		return fmt.Errorf("runtime %q: allowed are %s", o.Runtime, strings.Join(names, ", "))
-	case o.Runtime == "" && len(o.Runtimes) > 0 && !slices.ContainsFunc(o.Runtimes, func(r string) bool { return slices.Contains(names, r) }):
-		return fmt.Errorf("runtimes %s: none of them is %s", strings.Join(o.Runtimes, ","), strings.Join(names, " or "))
-	}
-	return nil
 }

@@ -1,24 +1,63 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"syscall"
+
+	"kwokctl/internal/components"
+	"kwokctl/runtimes"
 )
 
 // maxSocket is how long the path of a unix socket may be.
 const maxSocket = 107
 
+// forwarder is a runtime whose components' sockets are not in the cluster directory.
+type forwarder interface {
+	Forward(ctx context.Context, s runtimes.Spec, network, address, socket string) (done func(), err error)
+}
+
 // ShortEtcdSocket returns a path of etcd's client socket that the system accepts however deep the cluster directory
 // lies. It is good until done is called.
 func (c *Cluster) ShortEtcdSocket() (path string, done func(), err error) {
+	f, forward := c.rt.(forwarder)
 	path = c.EtcdSocket()
-	if len(path) <= maxSocket {
-		return path, func() {}, nil
+	if forward {
+		c.removeStaleSockets()
+		path = filepath.Join(c.Dir, fmt.Sprintf("%s.%d", components.ClientSocket, os.Getpid()))
 	}
-	dir, err := syscall.Open(c.Dir, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // no os.File, which would be closed once forgotten
+	done = func() {}
+	if len(path) > maxSocket {
+		dir, err := syscall.Open(c.Dir, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // no os.File, which would be closed once forgotten
+		if err != nil {
+			return "", nil, fmt.Errorf("open cluster directory: %w", err)
+		}
+		path = fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))
+		done = func() { _ = syscall.Close(dir) }
+	}
+	if !forward {
+		return path, done, nil
+	}
+	stop, err := f.Forward(context.Background(), c.specs[0], "unix", components.ClientSocket, path)
 	if err != nil {
-		return "", nil, fmt.Errorf("open cluster directory: %w", err)
+		done()
+		return "", nil, fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path)), func() { _ = syscall.Close(dir) }, nil
+	return path, func() { stop(); done() }, nil
+}
+
+// removeStaleSockets removes those of programs that have ended without a chance to do so.
+func (c *Cluster) removeStaleSockets() {
+	all, _ := filepath.Glob(filepath.Join(c.Dir, components.ClientSocket+".*"))
+	for _, path := range all {
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			conn.Close()
+			continue
+		}
+		_ = os.Remove(path) // what is left of it hurts nobody
+	}
 }

@@ -23,6 +23,7 @@ type Component struct {
 	Quiet bool
 	Args  func(c Context) []string // program arguments, paths relative to the cluster directory
 	Probe func(c Context) runtimes.Probe
+	Data  string                 // directory that holds what it must find again
 	Files func(c Context) []File // what it wants in the cluster directory
 	// Manifest is YAML to apply once the API server is ready; nil for none.
 	Manifest func() []byte
@@ -103,6 +104,7 @@ func (row Component) spec(c Context) runtimes.Spec {
 		Env:   environment(),
 		Needs: slices.DeleteFunc(slices.Clone(row.Needs), func(n string) bool { return !c.Has(n) }),
 		Probe: row.Probe(c),
+		Data:  row.Data,
 	}
 	if row.Binary != nil && *row.Binary(c.Options) != "" {
 		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it

@@ -2,6 +2,7 @@ package components
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ const (
 
 func etcd() Component {
 	return Component{
-		Name: "etcd", Must: true,
+		Name: "etcd", Must: true, Data: "etcd",
 		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort }, Quiet: true,
 		Binary: func(o *Options) *string { return &o.EtcdBinary },
 		Args: func(c Context) []string {
@@ -199,7 +200,7 @@ func kwokController() Component {
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
-				"--node-ip=", "--node-name=localhost", "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
+				"--node-ip=", "--node-name=" + nodeName(c), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--server-address=" + c.Bind + ":" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}
@@ -292,4 +293,13 @@ func Stored(specs []runtimes.Spec, had []api.Component) []api.Component {
 		list = append(list, c)
 	}
 	return list
+}
+
+// nodeName is the host that nodes give as theirs: where the API server finds the controller, which plays the kubelets.
+func nodeName(c Context) string {
+	host, _, err := net.SplitHostPort(c.Addr("kwok-controller", "http"))
+	if err != nil || host == "127.0.0.1" {
+		return "localhost"
+	}
+	return host
 }

@@ -83,7 +83,11 @@ func (w *world) ready(name string) {
 	if got := w.status(name); got != "Ready" {
 		w.t.Errorf("status of cluster %s: %q; its components: %+v", name, got, w.components(name))
 	}
-	if got := w.processesOf(name); len(got) != len(all)+1 {
+	if w.runtime != "" {
+		if got := w.thingsOf(name); len(got) != len(all)+3 { // a network and two volumes
+			w.t.Errorf("the engine has %v of cluster %s", got, name)
+		}
+	} else if got := w.processesOf(name); len(got) != len(all)+1 {
 		w.t.Errorf("cluster %s has %d processes, want %d: %q", name, len(got), len(all)+1, got)
 	}
 }
@@ -103,6 +107,9 @@ func (w *world) gone(name string) {
 	w.t.Helper()
 	if left := w.processesOf(name); len(left) > 0 {
 		w.t.Errorf("processes of cluster %s are left: %q", name, left)
+	}
+	if left := w.thingsOf(name); len(left) > 0 {
+		w.t.Errorf("the engine still has %v of cluster %s", left, name)
 	}
 	entries, _ := os.ReadDir(filepath.Join(w.dir, "clusters"))
 	for _, e := range entries {

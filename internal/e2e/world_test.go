@@ -41,6 +41,8 @@ type world struct {
 	dir  string // KWOK_WORKDIR
 	home string
 	env  []string
+	// runtime of the clusters that are created; "" is the default.
+	runtime string
 }
 
 // newWorld makes a world that is checked at the end of the test: no process and no cluster may be left.
@@ -87,6 +89,9 @@ type result struct {
 
 // command prepares a run of kwokctl.
 func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
+	if w.runtime != "" && len(args) > 1 && args[0] == "create" && args[1] == "cluster" {
+		args = append(args, "--runtime", w.runtime)
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(w.home, "kwokctl"), args...)
 	cmd.Env, cmd.Dir = w.env, w.home
 	return cmd
@@ -268,6 +273,7 @@ func (w *world) noLeak() {
 	if left, _ := filepath.Glob(filepath.Join(w.dir, "clusters", "*")); len(left) > 0 {
 		w.t.Errorf("directories are left: %v", left)
 	}
+	w.noContainers()
 }
 
 // eventually waits until a condition holds.

@@ -85,7 +85,7 @@ func spawn(fork forker, spec runtimes.Spec, program string, gated bool, log *log
 		defer their.Close()
 		c.gate = our
 		attr.Files = append(attr.Files, their)
-		attr.Env = append(attr.Env, gateEnv+"=3")
+		attr.Env = append(attr.Env, runtimes.GateEnv+"=3")
 	}
 	c.began = time.Now()
 	c.proc, err = fork.start(path, append([]string{spec.Name}, spec.Args...), attr)

@@ -73,11 +73,11 @@ func fake(args []string) int {
 	trace(name, "launched")
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
-	if err := WaitGate(); err != nil {
+	if err := runtimes.WaitGate(); err != nil {
 		trace(name, "gave up")
 		return 1
 	}
-	if err := WaitGate(); err != nil { // a second call must do nothing
+	if err := runtimes.WaitGate(); err != nil { // a second call must do nothing
 		panic(err)
 	}
 	trace(name, "started")

@@ -180,11 +180,11 @@ func TestDependentWaitsForRestartedNeed(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	for value, want := range map[string]string{"": "bad KWOK_GATE", "x": "bad KWOK_GATE", "1": "bad KWOK_GATE"} {
-		t.Setenv(gateEnv, value)
-		if err := WaitGate(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Setenv(runtimes.GateEnv, value)
+		if err := runtimes.WaitGate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", value, err)
 		}
-		if err := WaitGate(); err != nil {
+		if err := runtimes.WaitGate(); err != nil {
 			t.Errorf("second call: %v", err)
 		}
 	}

@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/components"
+	"kwokctl/runtimes"
+	"kwokctl/runtimes/docker"
+	"kwokctl/runtimes/process"
+)
+
+// Runtimes are the names of the runtimes there are; the first is the default.
+func Runtimes() []string { return []string{"binary", docker.Docker, docker.Podman} }
+
+// checkRuntime refuses what names no runtime; "" is the default.
+func checkRuntime(o *components.Options) error {
+	known := func(name string) bool { return slices.Contains(Runtimes(), name) }
+	switch {
+	case o.Runtime != "" && !known(o.Runtime):
+		return fmt.Errorf("runtime %q: allowed are %s", o.Runtime, strings.Join(Runtimes(), ", "))
+	case o.Runtime == "" && len(o.Runtimes) > 0 && !slices.ContainsFunc(o.Runtimes, known):
+		return fmt.Errorf("runtimes %s: none of them is %s", strings.Join(o.Runtimes, ","), strings.Join(Runtimes(), " or "))
+	}
+	return nil
+}
+
+func contained(o *components.Options) bool {
+	return o.Runtime == docker.Docker || o.Runtime == docker.Podman
+}
+
+// checkContained refuses what a container could not do.
+func checkContained(cfg *api.KwokctlConfiguration) error {
+	o := &cfg.Options
+	if !contained(o) {
+		return nil
+	}
+	for _, row := range components.Table() {
+		if row.Binary != nil && *row.Binary(o) != "" {
+			return fmt.Errorf("program of %s: %s: with runtime %s all programs come from the image of this binary", row.Name, *row.Binary(o), o.Runtime)
+		}
+	}
+	for _, own := range []struct{ field, image string }{
+		{"etcd-image", o.EtcdImage}, {"kube-apiserver-image", o.KubeApiserverImage}, {"kube-controller-manager-image", o.KubeControllerManagerImage},
+		{"kube-scheduler-image", o.KubeSchedulerImage}, {"kwok-controller-image", o.KwokControllerImage},
+	} {
+		if own.image != "" {
+			return fmt.Errorf("%s %s: the only image is that of this binary", own.field, own.image)
+		}
+	}
+	if o.KubeApiserverInsecurePort != 0 {
+		return fmt.Errorf("kube-apiserver-insecure-port %d: with runtime binary only", o.KubeApiserverInsecurePort)
+	}
+	if len(cfg.Components) > 0 {
+		return fmt.Errorf("components[0] %s: components of your own run with runtime binary only", cfg.Components[0].Name)
+	}
+	for i, p := range cfg.ComponentsPatches {
+		if len(p.ExtraVolumes) > 0 {
+			return fmt.Errorf("componentsPatches[%d] %s: volume %s: with runtime %s no directory of the host is mounted", i, p.Name, p.ExtraVolumes[0].Name, o.Runtime)
+		}
+	}
+	return nil
+}
+
+// surroundings are what a component sees of its runtime: the address its servers listen on, and the host by which it
+// reaches another component.
+type surroundings struct {
+	bind string
+	host func(component string) string
+}
+
+func (c *Cluster) surroundings() surroundings {
+	o := &c.Config.Options
+	if contained(o) { // the network of the cluster is its own
+		return surroundings{"0.0.0.0", func(component string) string { return component }}
+	}
+	bind := o.BindAddress
+	if bind == "" {
+		bind = loopback
+	}
+	return surroundings{bind, func(string) string { return loopback }}
+}
+
+// addr tells where a component reaches another.
+func (s surroundings) addr(o *components.Options) func(component, port string) string {
+	return func(component, _ string) string {
+		if component == "etcd" {
+			return "unix://" + components.ClientSocket
+		}
+		for _, row := range components.Table() {
+			if row.Name == component && row.Port != nil {
+				return net.JoinHostPort(s.host(component), strconv.Itoa(*row.Port(o)))
+			}
+		}
+		return ""
+	}
+}
+
+// runtime returns the runtime of a cluster by its stored name. It touches nothing.
+func (h Home) runtime(cluster string, options *components.Options) runtimes.Runtime {
+	if !contained(options) {
+		return process.New(process.Options{Dir: h.dir(cluster), Log: h.Log})
+	}
+	o := docker.Options{
+		Name: cluster, Dir: h.dir(cluster), Engine: options.Runtime, Getenv: os.Getenv, Log: h.Log,
+		Publish:  options.BindAddress,
+		Programs: []string{"kubectl", "etcdctl", "etcdutl"}, Keep: kept(),
+	}
+	for _, row := range components.Table() {
+		o.Programs = append(o.Programs, row.Name)
+		if row.Data != "" {
+			o.Data = append(o.Data, row.Data)
+		}
+	}
+	return docker.New(o)
+}
+
+// kept are the files of a cluster directory that no component gets to see in a container: what only the process
+// runtime has there, the administrator's credentials, and the keys that sign others.
+func kept() []string {
+	return []string{
+		markerFile, adminConfig, "*.lock", "*.sock", "state.json", "logs", "bin", "export", "restore", "etcd", "etcd.*", "etcd:*",
+		pkiDir + ".new", pkiDir + "/admin.*", pkiDir + "/*ca.key",
+	}
+}
+
+// choose settles the runtime of a new cluster, or says in one line why it cannot be used: the one that is named, else
+// the first of the list that can be used, else the default.
+func (h Home) choose(ctx context.Context, cluster string, o *components.Options) (err error) {
+	names := []string{o.Runtime}
+	if o.Runtime == "" && len(o.Runtimes) > 0 {
+		names = o.Runtimes
+	}
+	for _, name := range names {
+		if name != "" && !slices.Contains(Runtimes(), name) {
+			continue // one of upstream's
+		}
+		if err = h.runtime(cluster, &components.Options{Runtime: name}).Available(ctx); err == nil {
+			o.Runtime = name
+			return nil
+		}
+	}
+	return fmt.Errorf("create cluster %q: %w", cluster, err)
+}
+
+// Shared returns the function that removes what clusters share, and outlives them: the image, on the engines that run
+// them and on those that the environment points to. It returns the images that others still use. Ask for it before the
+// clusters are deleted.
+func (h Home) Shared(names []string) (purge func(context.Context) (used []string, err error)) {
+	var dirs []string
+	for _, name := range names {
+		dirs = append(dirs, h.dir(name))
+	}
+	places := docker.Places(dirs, os.Getenv)
+	return func(ctx context.Context) (used []string, err error) {
+		for _, place := range places {
+			left, err := place.Purge(ctx)
+			used = append(used, left...)
+			if err != nil && !errors.Is(err, runtimes.ErrUnavailable) {
+				return used, err
+			}
+		}
+		return used, nil
+	}
+}

@@ -1,0 +1,266 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"kwokctl/runtimes/docker"
+)
+
+// inContainers runs a test on every container engine there is.
+func inContainers(t *testing.T, test func(*testing.T, *world)) {
+	on(t, test, docker.Docker, docker.Podman)
+}
+
+// TestKilledComponent kills a component behind the engine's back. The engine restarts it, and nothing is lost.
+func TestKilledComponent(t *testing.T) { inContainers(t, testKilledComponent) }
+
+func testKilledComponent(t *testing.T, w *world) {
+	w.create("killed")
+	w.ok("scale", "node", "--replicas", "3", "--name", "killed")
+	for _, name := range []string{"etcd", "kube-scheduler"} {
+		if err := syscall.Kill(w.components("killed")[name].PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(30*time.Second, name+" is back", func() bool {
+			c := w.components("killed")[name]
+			return c.State == "Ready" && c.Restarts == 1
+		})
+	}
+	w.eventually(30*time.Second, "all is well", func() bool { return w.status("killed") == "Ready" })
+	if got := w.kubectl("killed", "get", "nodes", "-o", "name"); len(strings.Fields(got)) != 3 {
+		t.Errorf("nodes: %q", got)
+	}
+}
+
+// TestInNetwork reaches the API server from another container on the network of the cluster, by name.
+func TestInNetwork(t *testing.T) { inContainers(t, testInNetwork) }
+
+func testInNetwork(t *testing.T, w *world) {
+	w.create("net")
+	config := w.ok("get", "kubeconfig", "--name", "net", "--host", "kwok-net-kube-apiserver")
+	if strings.Contains(config, "tls-server-name") {
+		t.Errorf("the certificate has not the name of the container:\n%s", config)
+	}
+	var image struct{ Config struct{ Image string } }
+	w.engineCall(http.MethodGet, "/containers/kwok-net-etcd/json", nil, &image)
+	w.engineCall(http.MethodPost, "/containers/create?name=kwok-net-guest", map[string]any{
+		"Image": image.Config.Image, "Entrypoint": []string{"/bin/kubectl"}, "WorkingDir": "/cluster",
+		"Cmd":    []string{"--kubeconfig=config.yaml", "get", "namespaces", "-o", "name"},
+		"Labels": map[string]string{"kwok.x-k8s.io/directory": w.dir}, "HostConfig": map[string]any{"NetworkMode": "kwok-net", "Ulimits": []map[string]any{{"Name": "nofile", "Soft": 1024, "Hard": 1024}, {"Name": "nproc", "Soft": 1024, "Hard": 1024}}},
+	}, nil)
+	defer w.engineCall(http.MethodDelete, "/containers/kwok-net-guest?force=1&v=1", nil, nil)
+	var files bytes.Buffer
+	archive := tar.NewWriter(&files)
+	if err := archive.WriteHeader(&tar.Header{Name: "config.yaml", Mode: 0o600, Uid: 65532, Gid: 65532, Size: int64(len(config))}); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(archive, config)
+	archive.Close()
+	w.engineCall(http.MethodPut, "/containers/kwok-net-guest/archive?path=/cluster", &files, nil)
+	w.engineCall(http.MethodPost, "/containers/kwok-net-guest/start", nil, nil)
+	var end struct{ StatusCode int }
+	w.engineCall(http.MethodPost, "/containers/kwok-net-guest/wait", nil, &end)
+	var log bytes.Buffer
+	w.engineCall(http.MethodGet, "/containers/kwok-net-guest/logs?stdout=1&stderr=1", nil, &log)
+	if end.StatusCode != 0 || !strings.Contains(log.String(), "namespace/kube-system") {
+		t.Errorf("exit status %d: %q", end.StatusCode, log.String())
+	}
+	w.ok("delete", "cluster", "--name", "net") // though a guest is on its network
+}
+
+// TestTakenNames meets what has the names of a cluster and is not of it. That stays as it was.
+func TestTakenNames(t *testing.T) { inContainers(t, testTakenNames) }
+
+func testTakenNames(t *testing.T, w *world) {
+	w.create("whole") // so that there is an image
+	var image struct{ Config struct{ Image string } }
+	w.engineCall(http.MethodGet, "/containers/kwok-whole-etcd/json", nil, &image)
+	for _, tt := range []struct {
+		kind, create, remove string
+		body                 map[string]any
+	}{
+		{"container", "/containers/create?name=kwok-taken-kube-scheduler", "/containers/kwok-taken-kube-scheduler", map[string]any{"Image": image.Config.Image}},
+		{"network", "/networks/create", "/networks/kwok-taken", map[string]any{"Name": "kwok-taken"}},
+		{"volume", "/volumes/create", "/volumes/kwok-taken-etcd-data", map[string]any{"Name": "kwok-taken-etcd-data"}},
+	} {
+		t.Run(tt.kind, func(t *testing.T) {
+			w.engineCall(http.MethodPost, tt.create, tt.body, nil)
+			r := w.run("create", "cluster", "--name", "taken")
+			w.oneLine("create", r, []int{1}, "is taken by a "+tt.kind)
+			w.gone("taken")
+			w.engineCall(http.MethodDelete, tt.remove, nil, nil) // fails unless it is still there
+		})
+	}
+}
+
+// TestPurge removes the image with the last cluster.
+func TestPurge(t *testing.T) { inContainers(t, testPurge) }
+
+func testPurge(t *testing.T, w *world) {
+	w.create("purged")
+	var image struct{ Image string }
+	w.engineCall(http.MethodGet, "/containers/kwok-purged-etcd/json", nil, &image)
+	w.fails(2, []string{"--purge", "--all"}, "delete", "cluster", "--name", "purged", "--purge")
+	w.ok("delete", "cluster", "--all", "--purge")
+	var images []struct{ Id string }
+	w.engineCall(http.MethodGet, "/images/json", nil, &images)
+	for _, i := range images {
+		if i.Id == image.Image {
+			t.Errorf("the image %s is left", i.Id)
+		}
+	}
+}
+
+// TestEngineGoesAway cuts the line to the engine in the middle of create. Nothing is forgotten: what was made can be
+// deleted, or finished, when the engine is back.
+func TestEngineGoesAway(t *testing.T) { on(t, testEngineGoesAway, docker.Docker) }
+
+func testEngineGoesAway(t *testing.T, w *world) {
+	w.create("whole")
+	w.ok("delete", "cluster", "--name", "whole") // and now the image is there
+	wire := newWire(t, strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
+	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.path)
+	took := w.timed("create", "cluster", "--name", "whole", "--wait", "60s")
+	w.ok("delete", "cluster", "--name", "whole")
+	for i := range 4 {
+		name := fmt.Sprintf("cut-%d", i)
+		cmd := w.begin(w.command(context.Background(), "create", "cluster", "--name", name, "--wait", "60s"))
+		time.Sleep(took * time.Duration(2*i+1) / 8)
+		wire.cut()
+		r := cmd.wait()
+		if r.code != 1 && !(i == 3 && r.code == 0) {
+			t.Errorf("%s: exit status %d: %s", name, r.code, r.stderr)
+		}
+		r = w.run("delete", "cluster", "--name", name)
+		if _, err := os.Stat(filepath.Join(w.cluster(name), "engine.json")); err == nil && r.code != 1 {
+			t.Errorf("%s: delete without the engine: exit status %d: %s", name, r.code, r.stderr)
+		}
+		wire.mend()
+		if i%2 == 0 {
+			w.create(name)
+			w.ready(name)
+		}
+		w.ok("delete", "cluster", "--name", name)
+		w.gone(name)
+	}
+}
+
+// TestDeniedEngine asks an engine that this user may not use.
+func TestDeniedEngine(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	w := newWorld(t)
+	home, err := os.MkdirTemp("", "kwok-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	l, err := net.Listen("unix", filepath.Join(home, "e.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(l.Addr().String(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Open(self(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	const uid = 65534
+	if err := os.Chown(home, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	cmd := w.command(context.Background(), "create", "cluster", "--name", "denied", "--runtime", "docker")
+	cmd.Path, cmd.Dir, cmd.ExtraFiles = "/proc/self/fd/3", home, []*os.File{program}
+	cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "DOCKER_HOST=unix://" + l.Addr().String()}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	w.oneLine("create", w.finish(cmd), []int{1}, "permission denied")
+	if left, _ := filepath.Glob(filepath.Join(home, ".kwok", "clusters", "*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestNoEngine asks for runtimes that are not there. Nothing is written.
+func TestNoEngine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env = append(w.env, "DOCKER_HOST=unix://"+w.home+"/none", "CONTAINER_HOST=unix://"+w.home+"/none")
+	for name, words := range map[string]string{"docker": "there is no such socket; start it", "podman": "podman system service", "nerdctl": "allowed are binary, docker, podman"} {
+		w.oneLine(name, w.run("create", "cluster", "--name", "none", "--runtime", name), []int{1}, words)
+		w.gone("none")
+	}
+}
+
+// wire is the way to an engine, which can be cut.
+type wire struct {
+	t        *testing.T
+	to, path string
+	mu       sync.Mutex
+	listener net.Listener
+	open     []net.Conn
+}
+
+func newWire(t *testing.T, to, path string) *wire {
+	l := &wire{t: t, to: to, path: path}
+	l.mend()
+	t.Cleanup(l.cut)
+	return l
+}
+
+func (l *wire) mend() {
+	listener, err := net.Listen("unix", l.path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.listener = listener
+	go func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("unix", l.to)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.open = append(l.open, from, to)
+			l.mu.Unlock()
+			go pass(from.(*net.UnixConn), to.(*net.UnixConn))
+			go pass(to.(*net.UnixConn), from.(*net.UnixConn))
+		}
+	}()
+}
+
+func pass(to, from *net.UnixConn) {
+	_, _ = io.Copy(to, from)
+	_ = to.CloseWrite()
+}
+
+func (l *wire) cut() {
+	l.listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.open {
+		c.Close()
+	}
+	l.open = nil
+}

@@ -1,0 +1,80 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+
+	"kwokctl/runtimes"
+)
+
+// Forward listens on a unix socket of this machine, and connects whoever comes to address, of the network "unix" or
+// "tcp", inside the container of a component. It needs no port of the engine's machine, wherever that is. With done
+// the listener ends; connections go on until either side ends them.
+func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address, socket string) (done func(), err error) {
+	e, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
+		return nil, fmt.Errorf("%s does not run", s.Name)
+	}
+	have, err := r.containers(ctx, e)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	c := have[s.Name]
+	if c.State != container.StateRunning {
+		return nil, errors.Join(fmt.Errorf("%s does not run", s.Name), e.Close())
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, e.Close())
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("forward %s: %w", s.Name, err), e.Close())
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close(), e.Close())
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go func() {
+				defer conn.Close()
+				if err := e.join(conn, c.ID, network, address); err != nil {
+					r.Log.Debug("forwarding ended", "component", s.Name, "err", err)
+				}
+			}()
+		}
+	}()
+	return func() { l.Close() }, nil
+}
+
+// join copies between a connection and an address inside a container until either ends.
+func (e *engine) join(conn net.Conn, container, network, address string) error {
+	s, err := e.exec(context.Background(), container, "/bin/"+DialApplet, network, address)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	go func() {
+		_, _ = io.Copy(s.Conn, conn)
+		_ = s.CloseWrite()
+	}()
+	said := &lastLine{}
+	_, err = stdcopy.StdCopy(conn, said, s.Reader)
+	if said.text != "" {
+		return errors.New(said.text)
+	}
+	return err
+}

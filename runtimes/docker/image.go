@@ -1,0 +1,257 @@
+package docker
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+)
+
+const imageName = "localhost/kwokctl"
+
+// image is one that is made of a binary alone: a layer with the binary, the names it is called by as links to it, and
+// the empty cluster directory, from which fresh volumes take owner and mode.
+type image struct {
+	binary   string
+	programs []string
+	data     []string // directories in the cluster directory that are volumes of their own
+	arch     string
+}
+
+// layerSum is what must be known of a layer before it is written.
+type layerSum struct {
+	hash string
+	size int64
+}
+
+// name is that of the image. It follows from the content, so that an image is made once and never mistaken.
+func (l layerSum) name() string { return imageName + ":" + l.hash[:16] }
+
+// sum writes the layer to nowhere.
+func (i image) sum() (layerSum, error) {
+	var size counter
+	hash := sha256.New()
+	if err := i.layer(io.MultiWriter(hash, &size)); err != nil {
+		return layerSum{}, fmt.Errorf("make image: %w", err)
+	}
+	return layerSum{hex.EncodeToString(hash.Sum(nil)), int64(size)}, nil
+}
+
+// layer writes the file system of the image. The same binary gives the same bytes.
+func (i image) layer(w io.Writer) error {
+	f, err := os.Open(i.binary)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	t := tar.NewWriter(w)
+	dirs := []tar.Header{
+		{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755},
+		{Typeflag: tar.TypeDir, Name: workDir[1:] + "/", Mode: 0o700, Uid: user, Gid: user},
+	}
+	for _, d := range i.data {
+		dirs = append(dirs, tar.Header{Typeflag: tar.TypeDir, Name: workDir[1:] + "/" + d + "/", Mode: 0o700, Uid: user, Gid: user})
+	}
+	for _, h := range append(dirs, tar.Header{Typeflag: tar.TypeReg, Name: "bin/kwokctl", Mode: 0o755, Size: info.Size()}) {
+		h.ModTime = time.Unix(0, 0)
+		if err := t.WriteHeader(&h); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(t, f); err != nil {
+		return err
+	}
+	for _, name := range i.programs {
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "kwokctl", Mode: 0o777, ModTime: time.Unix(0, 0)}); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+// archive writes the image in the form that engines load.
+func (i image) archive(w io.Writer, sum layerSum) error {
+	config, err := json.Marshal(map[string]any{
+		"architecture": i.arch, "os": "linux",
+		"config": map[string]any{
+			"User": fmt.Sprintf("%d:%d", user, user), "WorkingDir": workDir, "Entrypoint": []string{"/bin/kwokctl"},
+			"Labels": map[string]string{imageLabel: "kwokctl"},
+		},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum.hash}},
+	})
+	if err != nil {
+		return err
+	}
+	id := sha256.Sum256(config)
+	configName := hex.EncodeToString(id[:]) + ".json"
+	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{sum.name()}, "Layers": []string{sum.hash + ".tar"}}})
+	if err != nil {
+		return err
+	}
+	t := tar.NewWriter(w)
+	for file, data := range map[string][]byte{configName: config, "manifest.json": manifest} {
+		if err := t.WriteHeader(&tar.Header{Name: file, Mode: 0o644, Size: int64(len(data))}); err != nil {
+			return err
+		}
+		if _, err := t.Write(data); err != nil {
+			return err
+		}
+	}
+	if err := t.WriteHeader(&tar.Header{Name: sum.hash + ".tar", Mode: 0o644, Size: sum.size}); err != nil {
+		return err
+	}
+	if err := i.layer(t); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// counter counts bytes.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// ensureImage returns the name of the image of this binary, having made it unless the engine has it.
+func (r *Runtime) ensureImage(ctx context.Context, e *engine, info system.Info) (string, error) {
+	i, err := r.image(info.Architecture)
+	if err != nil {
+		return "", err
+	}
+	sum, err := i.sum()
+	if err != nil {
+		return "", err
+	}
+	name := sum.name()
+	if _, err = e.ImageInspect(ctx, name); err == nil || !missing(err) {
+		return name, wrap("look for image", err)
+	}
+	began := time.Now()
+	in, out := io.Pipe()
+	go func() { out.CloseWithError(i.archive(out, sum)) }()
+	answer, err := e.ImageLoad(ctx, in, client.ImageLoadWithQuiet(true))
+	in.CloseWithError(errors.New("the engine reads no more"))
+	if err != nil {
+		return "", wrap("load image", err)
+	}
+	defer answer.Close()
+	if err := streamError(answer); err != nil {
+		return "", wrap("load image", err)
+	}
+	r.Log.Debug("image loaded", "image", name, "elapsed", time.Since(began))
+	return name, nil
+}
+
+// streamError reads the messages of a long job to the end and returns the error that is among them.
+func streamError(in io.Reader) error {
+	for dec := json.NewDecoder(in); ; {
+		var message struct {
+			Error string `json:"error"`
+		}
+		err := dec.Decode(&message)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case message.Error != "":
+			return errors.New(message.Error)
+		}
+	}
+}
+
+// image finds the binary for the engine's processor: this one, or the build for linux that lies beside it.
+func (r *Runtime) image(machine string) (image, error) {
+	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[machine]
+	if arch == "" {
+		arch = machine
+	}
+	self := r.Self
+	if self == "" {
+		path, err := os.Executable()
+		if err != nil {
+			return image{}, fmt.Errorf("find own binary: %w", err)
+		}
+		self = path
+	}
+	if runtime.GOOS != "linux" || runtime.GOARCH != arch {
+		self = filepath.Join(filepath.Dir(self), "kwokctl-linux-"+arch)
+		if _, err := os.Stat(self); err != nil {
+			return image{}, fmt.Errorf("make image: the engine runs linux/%s; put the build for it at %s", arch, self)
+		}
+	}
+	programs := append([]string{ProbeApplet, DialApplet}, r.Programs...)
+	return image{binary: self, programs: programs, data: r.Data, arch: arch}, nil
+}
+
+// Place is an engine, wherever it is.
+type Place struct {
+	engine string
+	at     endpoint
+}
+
+// Places returns the engines that run the clusters in dirs, and those that the environment points to.
+func Places(dirs []string, getenv func(string) string) []Place {
+	var all []Place
+	add := func(p Place) {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	for _, dir := range dirs {
+		var s state
+		if readJSON(filepath.Join(dir, stateFile), &s) == nil {
+			add(Place{s.Engine, s.At})
+		}
+	}
+	for _, engine := range []string{Docker, Podman} {
+		if at, err := find(engine, getenv); err == nil {
+			add(Place{engine, at})
+		}
+	}
+	return all
+}
+
+// Purge removes the images that were made of this binary, or of other versions, from an engine. Those that a container
+// uses stay; their names are returned.
+func (p Place) Purge(ctx context.Context) (used []string, err error) {
+	e, err := connect(ctx, state{Engine: p.engine, At: p.at}, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	list, err := e.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", imageLabel+"=kwokctl")})
+	if err != nil {
+		return nil, wrap("list images", err)
+	}
+	for _, i := range list.Items {
+		_, err := e.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
+		switch {
+		case err == nil || missing(err):
+		case isConflict(err):
+			used = append(used, strings.Join(i.RepoTags, " "))
+		default:
+			return used, wrap("remove image", err)
+		}
+	}
+	return used, nil
+}

@@ -1,0 +1,262 @@
+package docker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"kwokctl/runtimes"
+)
+
+const (
+	stopGrace   = 20          // seconds between SIGTERM and SIGKILL
+	pidLimit    = int64(4096) // threads count too
+	fileLimit   = 16384       // open files and connections; engines differ in their defaults, some ask for too many
+	taskLimit   = 16384       // of all components of all clusters, since they run as one user; likewise
+	logSize     = "10m"
+	logFiles    = "5"
+	healthEvery = time.Minute
+	// stepTime is how long one step of making things may go on after the user has interrupted it: a request that is
+	// cut off may still be carried out, behind the back of whoever removes what was made.
+	stepTime = 30 * time.Second
+)
+
+// Install implements runtimes.Runtime: it makes image, network, volumes and containers, as far as they are missing.
+func (r *Runtime) Install(ctx context.Context, specs []runtimes.Spec) error {
+	e, err := r.openOrChoose(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return ended(ctx, r.install(ctx, e, specs))
+}
+
+func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec) error {
+	info, err := e.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return wrap("ask the engine about itself", err)
+	}
+	image, err := r.ensureImage(ctx, e, info.Info)
+	if err != nil {
+		return err
+	}
+	if err := r.ensureNetwork(ctx, e); err != nil {
+		return err
+	}
+	if err := r.ensureVolumes(ctx, e, specs); err != nil {
+		return err
+	}
+	have, err := r.containers(ctx, e)
+	if err != nil {
+		return err
+	}
+	return each(specs, func(s runtimes.Spec) error {
+		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, info.Info), have[s.Name])
+	})
+}
+
+// each calls f for all specs at once. Of their errors, which are mostly the same, it returns the first.
+func each(specs []runtimes.Spec, f func(runtimes.Spec) error) error {
+	errs := make([]error, len(specs))
+	var wg sync.WaitGroup
+	for i, s := range specs {
+		wg.Go(func() { errs[i] = f(s) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step returns a context for one request that makes something, or the reason why nothing more is to be made.
+func step(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+	return one, cancel, nil
+}
+
+func (r *Runtime) ensureNetwork(ctx context.Context, e *engine) error {
+	list, err := e.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("name", r.project())})
+	if err != nil {
+		return wrap("list networks", err)
+	}
+	for _, n := range list.Items { // the filter takes parts of names too, and names need not be unique
+		if n.Name == r.project() && n.Labels[idLabel] == e.ID {
+			return nil
+		}
+		if n.Name == r.project() {
+			return fmt.Errorf("create network: %w", taken("network", n.Name))
+		}
+	}
+	one, cancel, err := step(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	_, err = e.NetworkCreate(one, r.project(), client.NetworkCreateOptions{Driver: "bridge", Labels: r.labels(e, "")})
+	return wrap("create network "+r.project(), err)
+}
+
+// fileVolume holds the files of the cluster directory, and the sockets.
+func (r *Runtime) fileVolume() string { return r.project() }
+
+// dataVolume holds the data of one component.
+func (r *Runtime) dataVolume(s runtimes.Spec, number int) string {
+	name := r.container(s.Name) + "-data"
+	if number > 0 {
+		name = fmt.Sprintf("%s-%d", name, number)
+	}
+	return name
+}
+
+func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes.Spec) error {
+	of := map[string]string{r.fileVolume(): ""} // component by name of volume
+	for _, s := range specs {
+		if s.Data != "" {
+			of[r.dataVolume(s, e.Volumes)] = s.Name
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		one, cancel, err := step(ctx)
+		if err != nil {
+			return err
+		}
+		made, err := e.VolumeCreate(one, client.VolumeCreateOptions{Name: name, Labels: r.labels(e, of[name])})
+		cancel()
+		if err != nil && !isConflict(err) {
+			return wrap("create volume "+name, err)
+		}
+		if err != nil || made.Volume.Labels[idLabel] != e.ID { // engines return one that is there already
+			return fmt.Errorf("create volume: %w", taken("volume", name))
+		}
+	}
+	return nil
+}
+
+// containers returns those of the cluster, by component.
+func (r *Runtime) containers(ctx context.Context, e *engine) (map[string]container.Summary, error) {
+	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: e.ours()})
+	if err != nil {
+		return nil, wrap("list containers", err)
+	}
+	by := map[string]container.Summary{}
+	for _, c := range list.Items {
+		by[c.Labels[componentLabel]] = c
+	}
+	return by, nil
+}
+
+// ensureContainer makes a container, in place of one that was made from something else. One that runs is left alone.
+func (r *Runtime) ensureContainer(ctx context.Context, e *engine, want client.ContainerCreateOptions, have container.Summary) error {
+	if have.ID != "" {
+		if have.Labels[specLabel] == want.Config.Labels[specLabel] || have.State == container.StateRunning {
+			return nil
+		}
+		if _, err := e.ContainerRemove(ctx, have.ID, client.ContainerRemoveOptions{Force: true}); err != nil && !missing(err) {
+			return wrap("replace container "+want.Name, err)
+		}
+	}
+	one, cancel, err := step(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	_, err = e.ContainerCreate(one, want)
+	if err != nil && (isConflict(err) || strings.Contains(err.Error(), "already in use")) { // podman has another status for it
+		return fmt.Errorf("create container: %w", taken("container", want.Name))
+	}
+	return wrap("create container "+want.Name, err)
+}
+
+// describe says everything about the container of a component. It is pure.
+func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, image string, info system.Info) client.ContainerCreateOptions {
+	ports, published := network.PortSet{}, network.PortMap{}
+	at, _ := netip.ParseAddr(r.Publish) // an address that is none means any
+	for _, p := range s.Ports {
+		port, _ := network.PortFrom(uint16(p.Number), network.TCP)
+		ports[port] = struct{}{}
+		published[port] = []network.PortBinding{{HostIP: at, HostPort: port.Port()}}
+	}
+	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: workDir}}
+	if s.Data != "" {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(workDir, s.Data)})
+	}
+	grace := stopGrace
+	config := &container.Config{
+		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: workDir,
+		Entrypoint: []string{"/bin/" + s.Name}, Cmd: s.Args,
+		Env:          append(slices.Clone(s.Env), "HOME="+workDir, runtimes.GateEnv+"="+gate(s, all)),
+		ExposedPorts: ports, StopTimeout: &grace, StopSignal: "SIGTERM",
+		Healthcheck: &container.HealthConfig{
+			Test:     []string{"CMD", "/bin/" + ProbeApplet, "health", encode([]question{{s.Name, s.Probe}})},
+			Interval: healthEvery, Timeout: 10 * time.Second, StartPeriod: healthEvery, Retries: 2,
+		},
+	}
+	host := &container.HostConfig{
+		NetworkMode: container.NetworkMode(r.project()), PortBindings: published, Mounts: mounts,
+		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
+		Resources:      container.Resources{Ulimits: []*container.Ulimit{{Name: "nofile", Soft: fileLimit, Hard: fileLimit}}},
+		ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
+	}
+	if e.Engine == Podman {
+		delete(host.LogConfig.Config, "max-file") // it keeps one
+		host.Ulimits = append(host.Ulimits, &container.Ulimit{Name: "nproc", Soft: taskLimit, Hard: taskLimit})
+	}
+	if info.PidsLimit {
+		limit := pidLimit
+		host.PidsLimit = &limit
+	}
+	if info.MemoryLimit { // no component may take the machine down with it
+		host.Memory = info.MemTotal / 2
+	}
+	o := client.ContainerCreateOptions{
+		Name: r.container(s.Name), Config: config, HostConfig: host,
+		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
+			r.project(): {Aliases: []string{s.Name}},
+		}},
+	}
+	sum := sha256.Sum256([]byte(encode(o)))
+	config.Labels = r.labels(e, s.Name)
+	config.Labels[specLabel] = hex.EncodeToString(sum[:8])
+	return o
+}
+
+// gate lists the probes of what a component needs.
+func gate(s runtimes.Spec, all []runtimes.Spec) string {
+	needs := []runtimes.Probe{}
+	for _, n := range all {
+		if slices.Contains(s.Needs, n.Name) {
+			needs = append(needs, n.Probe)
+		}
+	}
+	return encode(needs)
+}
+
+func encode(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // our own plain types
+	}
+	return string(data)
+}

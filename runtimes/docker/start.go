@@ -1,0 +1,192 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+
+	"kwokctl/runtimes"
+)
+
+const tailLines = 20
+
+// Start implements runtimes.Runtime. All containers are started at once; each waits inside for what it needs.
+func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
+	e, err := r.openOrChoose(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	w := &watch{r: r, e: e, specs: specs, observe: observe, began: time.Now(), ready: map[string]bool{}}
+	for _, s := range specs {
+		w.tell(runtimes.Status{Name: s.Name, State: runtimes.Starting})
+	}
+	if err := r.install(ctx, e, specs); err != nil {
+		return ended(ctx, err)
+	}
+	if err := r.copyFiles(ctx, e, specs); err != nil {
+		return ended(ctx, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	deaths := e.Events(ctx, client.EventsListOptions{Filters: e.ours().Add("type", string(events.ContainerEventType)).Add("event", "die", "died")})
+	if err := each(specs, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
+		return ended(ctx, err)
+	}
+	return w.wait(ctx, deaths)
+}
+
+func (r *Runtime) startOne(ctx context.Context, e *engine, s runtimes.Spec) error {
+	one, cancel, err := step(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	_, err = e.ContainerStart(one, r.container(s.Name), client.ContainerStartOptions{})
+	return r.notStarted(s.Name, err)
+}
+
+// watch follows components until all are ready.
+type watch struct {
+	r       *Runtime
+	e       *engine
+	specs   []runtimes.Spec
+	observe func(runtimes.Status)
+	began   time.Time
+	ready   map[string]bool
+}
+
+func (w *watch) tell(s runtimes.Status) {
+	if w.observe != nil {
+		w.observe(s)
+	}
+}
+
+// wait returns when all are ready, or one has died before it was.
+func (w *watch) wait(ctx context.Context, deaths client.EventsResult) error {
+	answers, asked := make(chan answer), make(chan error, 1)
+	go func() { asked <- w.ask(ctx, answers) }()
+	for len(w.ready) < len(w.specs) {
+		select {
+		case a := <-answers:
+			if a.Error == "" && !w.ready[a.Name] {
+				w.ready[a.Name] = true
+				w.tell(runtimes.Status{Name: a.Name, State: runtimes.Ready, Started: w.began, Took: time.Since(w.began)})
+			}
+		case m := <-deaths.Messages:
+			name := m.Actor.Attributes[componentLabel]
+			if name == "" || w.ready[name] { // one that was ready is the engine's to restart
+				continue
+			}
+			code, _ := strconv.Atoi(m.Actor.Attributes["exitCode"])
+			return w.exit(ctx, name, code)
+		case err := <-deaths.Err:
+			return ended(ctx, wrap("watch containers", err))
+		case err := <-asked:
+			if died := w.anyDead(ctx); died != nil {
+				return died
+			}
+			if err == nil {
+				err = errors.New("ask components: no answer")
+			}
+			return ended(ctx, err)
+		}
+	}
+	return nil
+}
+
+// ended puts the reason for which ctx ended in place of an error that follows from it.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// ask hands on the answers of all components that run, asked from inside the first.
+func (w *watch) ask(ctx context.Context, into chan<- answer) error {
+	list := make([]question, len(w.specs))
+	for i, s := range w.specs {
+		list[i] = question{s.Name, s.Probe}
+	}
+	return w.e.ask(ctx, w.r.container(w.specs[0].Name), "watch", list, func(a answer) {
+		select {
+		case into <- a:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// anyDead returns the error for a component that has died, if one has.
+func (w *watch) anyDead(ctx context.Context) error {
+	for _, s := range w.specs {
+		c, err := w.e.ContainerInspect(ctx, w.r.container(s.Name), client.ContainerInspectOptions{})
+		if err == nil && c.Container.State != nil && (c.Container.State.Status != container.StateRunning || c.Container.RestartCount > 0) {
+			return w.exit(ctx, s.Name, c.Container.State.ExitCode)
+		}
+	}
+	return nil
+}
+
+// exit is the error for a component that died before it was ready.
+func (w *watch) exit(ctx context.Context, name string, code int) error {
+	reason := exitReason(code)
+	w.tell(runtimes.Status{Name: name, State: runtimes.Exited, ExitCode: &code, Reason: reason})
+	return &runtimes.ExitError{
+		Component: name, Reason: reason, Tail: w.r.tail(ctx, w.e, name),
+		Log: "container " + w.r.container(name),
+	}
+}
+
+func exitReason(code int) string {
+	if code > 128 && code < 128+65 {
+		return fmt.Sprintf("killed by signal %d", code-128)
+	}
+	return fmt.Sprintf("exit status %d", code)
+}
+
+// tail returns the last lines of a component's log; what cannot be had is left out.
+func (r *Runtime) tail(ctx context.Context, e *engine, component string) []string {
+	in, err := e.ContainerLogs(ctx, r.container(component), client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(tailLines)})
+	if err != nil {
+		return nil
+	}
+	defer in.Close()
+	var b bytes.Buffer
+	_, _ = stdcopy.StdCopy(&b, &b, in)
+	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+}
+
+// Logs implements runtimes.Runtime.
+func (r *Runtime) Logs(ctx context.Context, s runtimes.Spec, w io.Writer, follow bool) error {
+	e, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return nil // it never ran
+	}
+	defer e.Close()
+	in, err := e.ContainerLogs(ctx, r.container(s.Name), client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return wrap("read log of "+s.Name, err)
+	}
+	defer in.Close()
+	if _, err = stdcopy.StdCopy(w, w, in); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("copy log of %s: %w", s.Name, err)
+	}
+	return nil
+}

@@ -84,6 +84,7 @@ const (
 	maxLimit    = 64
 	customLimit = 16
 	retryLimit  = 4
+	idleTicks   = 5                // of the wheel, between two looks at it when nothing is due
 	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring
 )
 
@@ -132,9 +133,9 @@ func (l *loop) run() {
 			close(c)
 		}
 		l.turn()
-		if busy := l.t.live > len(l.nodes) || l.waiting != [lanes]int{}; busy != fast { // idle: wake up less often
-			fast = busy
-			tick.Reset(map[bool]time.Duration{true: tickLength, false: 5 * tickLength}[busy])
+		if near := l.w.near(idleTicks + 1); near != fast { // nothing is due: wake up less often
+			fast = near
+			tick.Reset(map[bool]time.Duration{true: tickLength, false: idleTicks * tickLength}[near])
 		}
 	}
 }

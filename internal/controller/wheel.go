@@ -48,6 +48,16 @@ func (w *wheel) place(i uint32, due int64) {
 	}
 }
 
+// near reports whether an entry may be due within so many ticks.
+func (w *wheel) near(ticks int64) bool {
+	for at := w.now + 1; at <= w.now+ticks; at++ {
+		if at&(slots-1) == 0 || w.t.first(w.heads[0][at&(slots-1)]) != 0 { // a coarser slot is looked into
+			return true
+		}
+	}
+	return false
+}
+
 // advance calls fire with each entry that is due by now, unlinked.
 func (w *wheel) advance(now time.Time, fire func(i uint32)) {
 	for to := tickOf(now); w.now < to; {

@@ -77,6 +77,11 @@ func checkPrograms(cfg *api.KwokctlConfiguration) error {
 			return err
 		}
 	}
+	for name, tool := range map[string]*string{"kubectl": &cfg.Options.KubectlBinary, "etcdctl": &cfg.Options.EtcdctlBinary} {
+		if err := checkProgram(name, tool); err != nil {
+			return err
+		}
+	}
 	for i := range cfg.Components {
 		c := &cfg.Components[i]
 		program := &c.Binary

@@ -32,13 +32,13 @@ func (c *Cluster) plan(into *components.Plan) error {
 	if bind == "" {
 		bind = loopback
 	}
-	plan, err := components.Make(c.Config, bind, func(component, _ string) string {
+	plan, err := components.Make(c.Config, bind, func(component, port string) string {
 		if component == "etcd" {
 			return "unix://" + components.ClientSocket
 		}
 		for _, row := range components.Table() {
-			if row.Name == component && row.Port != nil {
-				return loopback + ":" + strconv.Itoa(*row.Port(o))
+			if i := slices.Index(row.Ports, port); row.Name == component && i >= 0 {
+				return loopback + ":" + strconv.Itoa(*row.PortOptions(o)[i])
 			}
 		}
 		return ""

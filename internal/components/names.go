@@ -101,7 +101,7 @@ func Check(cfg *api.KwokctlConfiguration) error {
 	}
 	for _, row := range Table() {
 		if row.Foreign && slices.Contains(names, row.Name) && *row.Binary(o) == "" {
-			return fmt.Errorf("%[1]s is not embedded, and nothing is downloaded: give a program with --%[1]s-binary", row.Name)
+			return fmt.Errorf("%[1]s is not embedded: give a program with --%[1]s-binary", row.Name)
 		}
 	}
 	for i, c := range cfg.Components {

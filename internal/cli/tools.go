@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kwokctl/internal/api"
 	"kwokctl/internal/cluster"
 )
 
@@ -71,12 +73,19 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 			return nil, cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			ours, err := ours()
+			c, err := env.open()
+			if err != nil {
+				return err
+			}
+			ours, err := flags(c)
 			if err != nil {
 				return err
 			}
 			if env.dryRun {
 				return env.dryTool(append(append([]string{name}, ours...), args...)...)
+			}
+			if own := ownTool(name, &c.Config.Options); own != "" {
+				return fmt.Errorf("run %s: %w", own, syscall.Exec(own, append(append([]string{name}, ours...), args...), os.Environ()))
 			}
 			signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
 			if status := env.Applet(name, append(ours, args...)); status != 0 {
@@ -85,4 +94,15 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 			return nil
 		},
 	}
+}
+
+// ownTool is the program that the user has for a tool in place of the embedded one.
+func ownTool(name string, o *api.KwokctlOptions) string {
+	switch name {
+	case "kubectl":
+		return o.KubectlBinary
+	case "etcdctl":
+		return o.EtcdctlBinary
+	}
+	return ""
 }

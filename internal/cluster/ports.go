@@ -59,31 +59,43 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 	if err := takeUserPorts(name, cfg, taken); err != nil {
 		return err
 	}
+	has := func(component string) bool { return slices.Contains(names, component) }
 	next := h.firstPort()
 	for _, row := range components.Table() {
-		if row.Port == nil || !slices.Contains(names, row.Name) {
+		if !has(row.Name) {
 			continue
 		}
-		port := row.Port(o)
-		if *port == 0 && row.Quiet {
-			continue
-		}
-		if *port == 0 {
-			for tries := 0; taken[next] != "" || listen(next) != nil; tries++ {
-				if tries == maxPort-minPort {
-					return fmt.Errorf("no free port between %d and %d for %s", minPort, maxPort, row.Name)
+		for _, port := range row.PortOptions(o) {
+			switch {
+			case *port == 0 && row.Quiet != nil && row.Quiet(has):
+				continue
+			case *port != 0:
+				if err := checkPort(*port, row.Name, taken); err != nil {
+					return err
 				}
-				if next--; next < minPort {
-					next = maxPort
+			default:
+				if next, err = nextPort(next, taken, row.Name); err != nil {
+					return err
 				}
+				*port = next
 			}
-			*port = next
-		} else if err := checkPort(*port, row.Name, taken); err != nil {
-			return err
+			taken[*port] = name
 		}
-		taken[*port] = name
 	}
 	return nil
+}
+
+// nextPort returns the first free port from one downwards.
+func nextPort(port int, taken map[int]string, component string) (int, error) {
+	for range maxPort - minPort {
+		if taken[port] == "" && listen(port) == nil {
+			return port, nil
+		}
+		if port--; port < minPort {
+			port = maxPort
+		}
+	}
+	return 0, fmt.Errorf("no free port between %d and %d for %s", minPort, maxPort, component)
 }
 
 // takeUserPorts takes the ports of components that the user describes.

@@ -47,17 +47,17 @@ func (r *Create) check() error {
 	}
 	of := map[int]string{}
 	for _, row := range components.Table() {
-		if row.Port == nil || *row.Port(o) == 0 {
-			continue
+		for _, port := range row.PortOptions(o) {
+			switch other := of[*port]; {
+			case *port == 0:
+				continue
+			case *port < 1 || *port > 65535:
+				return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", *port, row.Name)
+			case other != "":
+				return fmt.Errorf("port %d is given to %s and to %s", *port, other, row.Name)
+			}
+			of[*port] = row.Name
 		}
-		port := *row.Port(o)
-		switch {
-		case port < 1 || port > 65535:
-			return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, row.Name)
-		case of[port] != "":
-			return fmt.Errorf("port %d is given to %s and to %s", port, of[port], row.Name)
-		}
-		of[port] = row.Name
 	}
 	if s := o.NodeLeaseDurationSeconds; s < 0 {
 		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
@@ -76,6 +76,11 @@ func checkPrograms(cfg *api.KwokctlConfiguration) error {
 			continue
 		}
 		if err := checkProgram(row.Name, row.Binary(&cfg.Options)); err != nil {
+			return err
+		}
+	}
+	for name, tool := range map[string]*string{"kubectl": &cfg.Options.KubectlBinary, "etcdctl": &cfg.Options.EtcdctlBinary} {
+		if err := checkProgram(name, tool); err != nil {
 			return err
 		}
 	}

@@ -90,13 +90,13 @@ func (c *Cluster) surroundings() surroundings {
 
 // addr tells where a component reaches another.
 func (s surroundings) addr(o *components.Options) func(component, port string) string {
-	return func(component, _ string) string {
+	return func(component, port string) string {
 		if component == "etcd" {
 			return "unix://" + components.ClientSocket
 		}
 		for _, row := range components.Table() {
-			if row.Name == component && row.Port != nil {
-				return net.JoinHostPort(s.host(component), strconv.Itoa(*row.Port(o)))
+			if i := slices.Index(row.Ports, port); row.Name == component && i >= 0 {
+				return net.JoinHostPort(s.host(component), strconv.Itoa(*row.PortOptions(o)[i]))
 			}
 		}
 		return ""

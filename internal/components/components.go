@@ -19,8 +19,12 @@ type Component struct {
 	Port  func(*Options) *int // the option that holds its (first) port
 	// Binary is the option that names a program in place of the embedded one; nil when nothing can take its place.
 	Binary func(*Options) *string
-	// Quiet components listen only when a port is chosen for them: nobody needs the port otherwise.
-	Quiet bool
+	// Foreign components are not embedded: they need such a program.
+	Foreign bool
+	// Second is the option that holds its second port; nil when it has none.
+	Second func(*Options) *int
+	// Quiet tells whether it does without a port when none is chosen; nil: never.
+	Quiet func(has func(component string) bool) bool
 	Args  func(c Context) []string // program arguments, paths relative to the cluster directory
 	Probe func(c Context) runtimes.Probe
 	Data  string                 // directory that holds what it must find again
@@ -57,7 +61,7 @@ type Plan struct {
 
 // Table returns the components there are, in the order of need.
 func Table() []Component {
-	return []Component{etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController()}
+	return []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), prometheus()}
 }
 
 // Make decides everything that create will do. It has no effects and no randomness: all ports are chosen. bind is the
@@ -109,17 +113,22 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Binary != nil && *row.Binary(c.Options) != "" {
 		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it
 	}
-	if number := row.port(c.Options); number != 0 {
-		s.Ports = []runtimes.Port{{Name: row.Ports[0], Number: number}}
+	for i, port := range row.PortOptions(c.Options) {
+		if *port != 0 {
+			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port})
+		}
 	}
 	return s
 }
 
-func (c Component) port(o *Options) int {
-	if c.Port == nil {
-		return 0
+// PortOptions returns the options that hold the ports of a component, in the order of their names.
+func (row Component) PortOptions(o *Options) (all []*int) {
+	for _, option := range []func(*Options) *int{row.Port, row.Second} {
+		if option != nil {
+			all = append(all, option(o))
+		}
 	}
-	return *c.Port(o)
+	return all
 }
 
 // environment is what every embedded program starts with. The collector is off while it starts, which saves a third

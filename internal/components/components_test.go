@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,13 +27,13 @@ func options(change func(*Options)) *Options {
 }
 
 func addr(o *Options) func(component, port string) string {
-	return func(component, _ string) string {
+	return func(component, port string) string {
 		if component == "etcd" {
 			return "unix://" + ClientSocket
 		}
 		for _, row := range Table() {
 			if row.Name == component {
-				return fmt.Sprintf("127.0.0.1:%d", *row.Port(o))
+				return fmt.Sprintf("127.0.0.1:%d", *row.PortOptions(o)[slices.Index(row.Ports, port)])
 			}
 		}
 		return ""
@@ -42,8 +43,17 @@ func addr(o *Options) func(component, port string) string {
 // TestMake holds whole plans against golden files.
 func TestMake(t *testing.T) {
 	for name, change := range map[string]func(*Options){
-		"default":      func(*Options) {},
-		"etcd-port":    func(o *Options) { o.EtcdPort = 2379; o.EtcdUnsafeNoFsync = true },
+		"default":   func(*Options) {},
+		"etcd-port": func(o *Options) { o.EtcdPort = 2379; o.EtcdUnsafeNoFsync = true },
+		"observed": func(o *Options) {
+			o.PrometheusPort, o.PrometheusBinary, o.EtcdPort = 9090, "/opt/prometheus", 2379
+			o.JaegerPort, o.JaegerOtlpGrpcPort, o.JaegerBinary = 16686, 4317, "/opt/jaeger"
+		},
+		"without-authorization": func(o *Options) {
+			o.KubeAuthorization, o.KubeAdmission, o.DisableQPSLimits = false, false, true
+			o.KubeApiserverInsecurePort, o.KubeSchedulerConfig, o.KubeSchedulerBinary = 8080, "/home/me/scheduler.yaml", "/opt/kube-scheduler"
+			o.KubeFeatureGates, o.KubeRuntimeConfig, o.EtcdPrefix, o.EtcdQuotaBackendSize = "A=true,B=false", "api/alpha=true", "/mine", "1Gi"
+		},
 		"no-scheduler": func(o *Options) { o.Disable = []string{"kube-scheduler"} },
 		"extra-args": func(o *Options) {
 			o.ExtraArgs = []string{"kube-apiserver=v=4", "etcd=heartbeat-interval=50", "kube-apiserver=authorization-mode=AlwaysAllow"}
@@ -98,7 +108,7 @@ func TestNames(t *testing.T) {
 		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
 		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
 		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
-		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller`},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, prometheus`},
 	} {
 		names, err := Names(&tt.o)
 		got := strings.Join(names, " ")

@@ -15,7 +15,7 @@ const InsecureProxy = "kube-apiserver-insecure-proxy"
 
 // elsewhere are components of upstream that are not embedded, and what implies them.
 func elsewhere() []string {
-	return []string{"metrics-server", "prometheus", "jaeger", "dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
+	return []string{"metrics-server", "dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
 		"jobset", "lws", "descheduler", "scheduler-plugins", "node-readiness-controller"}
 }
 
@@ -98,6 +98,11 @@ func Check(cfg *api.KwokctlConfiguration) error {
 	names, err := Names(o)
 	if err != nil {
 		return err
+	}
+	for _, row := range Table() {
+		if row.Foreign && slices.Contains(names, row.Name) && *row.Binary(o) == "" {
+			return fmt.Errorf("%[1]s is not embedded: give a program with --%[1]s-binary", row.Name)
+		}
 	}
 	for i, c := range cfg.Components {
 		if slices.Contains(names, c.Name) {

@@ -31,8 +31,9 @@ const (
 
 func etcd() Component {
 	return Component{
-		Name: "etcd", Must: true, Data: "etcd",
-		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort }, Quiet: true,
+		Name: "etcd", Must: true, Data: "etcd", Needs: []string{"jaeger"}, // to bring it the last traces when it ends
+		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort },
+		Quiet:  func(has func(string) bool) bool { return !has("prometheus") }, // which knows no unix sockets
 		Binary: func(o *Options) *string { return &o.EtcdBinary },
 		Args: func(c Context) []string {
 			listen, socket := "unix://"+ClientSocket, "unix://"+ClientSocket
@@ -52,7 +53,7 @@ func etcd() Component {
 			if c.Options.EtcdUnsafeNoFsync {
 				args = append(args, "--unsafe-no-fsync=true")
 			}
-			return append(args, "--listen-client-urls="+listen)
+			return append(append(args, "--listen-client-urls="+listen), etcdTracing(c)...)
 		},
 		Probe: func(Context) runtimes.Probe {
 			return runtimes.Probe{Ready: "unix://" + ClientSocket + "/readyz", Live: "unix://" + ClientSocket + "/livez"}
@@ -62,7 +63,7 @@ func etcd() Component {
 
 func apiServer() Component {
 	return Component{
-		Name: "kube-apiserver", Must: true, Needs: []string{"etcd"},
+		Name: "kube-apiserver", Must: true, Needs: []string{"etcd", "jaeger"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeApiserverPort },
 		Binary: func(o *Options) *string { return &o.KubeApiserverBinary },
 		Args: func(c Context) []string {
@@ -84,8 +85,9 @@ func apiServer() Component {
 				"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 				"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 			}
-			return append(args, apiServerChoices(c.Options)...)
+			return append(append(args, apiServerChoices(c.Options)...), apiServerTracing(c)...)
 		},
+		Files: tracingConfig,
 		Probe: func(c Context) runtimes.Probe {
 			p := probe(c, "kube-apiserver", "https", "/readyz", "/livez")
 			if !c.Options.KubeAuthorization { // then it does not talk to strangers

@@ -113,9 +113,11 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "--kube-scheduler-binary|text", "text|executable"},
 		{"", "--kube-scheduler-binary|empty", "empty|regular file"},
 		{"", "--etcd-binary|http://example.com/etcd", "http://example.com/etcd"},
-		{"", "--enable|prometheus", "prometheus is not embedded"},
-		{"", "--prometheus-port|9090", "prometheus is not embedded"},
-		{"", "--jaeger-port|16686", "jaeger is not embedded"},
+		{"", "--enable|prometheus", "prometheus is not embedded|--prometheus-binary"},
+		{"", "--prometheus-port|9090", "prometheus is not embedded|--prometheus-binary"},
+		{"", "--jaeger-port|16686", "jaeger is not embedded|--jaeger-binary"},
+		{"", "--jaeger-port|16686|--jaeger-binary|text", "jaeger|text|executable"},
+		{"", "--kube-scheduler-port|7001|--kube-apiserver-insecure-port|7001", "7001|kube-scheduler|kube-apiserver-insecure-proxy"},
 		{"", "--enable-metrics-server", "metrics-server is not embedded"},
 		{"", "--kueueviz-port|8080", "kueue is not embedded"},
 		{"", "--enable|kube-schedular", `"kube-schedular"|did you mean kube-scheduler?`},
@@ -157,6 +159,7 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "-c|empty", "empty|no kustomization"},
 		{"", "-c|broken", "broken|nowhere.yaml"},
 		{"", "-c|text,field.yml", "text"},
+		{"", "--enable-crds|Stagee", `"Stagee"|Stage`},
 	} {
 		w.env = env
 		if tt.env != "" {

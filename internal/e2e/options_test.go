@@ -62,14 +62,13 @@ func TestOptions(t *testing.T) {
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	const head = "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokctlConfiguration\n"
 	// The file that is always read; what it says of ports is overruled below.
-	write(t, filepath.Join(w.dir, "kwok.yaml"), head+"options:\n  etcdPort: 1\n  kubeApiserverInsecurePort: 2\n  etcdPrefix: /mine\n  insecureKubeconfig: true\n")
+	write(t, filepath.Join(w.dir, "kwok.yaml"), configHead+"options:\n  etcdPort: 1\n  kubeApiserverInsecurePort: 2\n  etcdPrefix: /mine\n  insecureKubeconfig: true\n")
 	if err := os.MkdirAll(filepath.Join(w.home, "conf", "base"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(w.home, "conf", "kustomization.yaml"), "resources:\n- base/patches.yaml\n- base/stage.yaml\n")
-	write(t, filepath.Join(w.home, "conf", "base", "patches.yaml"), head+`metadata: {name: kwok}
+	write(t, filepath.Join(w.home, "conf", "base", "patches.yaml"), configHead+`metadata: {name: kwok}
 options:
   etcdPort: 3
   kubeRuntimeConfig: admissionregistration.k8s.io/v1beta1=true
@@ -208,10 +207,21 @@ spec: {schedulerName: mine, containers: [{name: c, image: i}]}
 func TestWithoutAuthorization(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	tool := filepath.Join(w.home, "my-etcdctl")
+	if err := os.WriteFile(tool, []byte("#!/bin/sh\necho mine: $2\nexit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(w.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(w.dir, "kwok.yaml"), configHead+"options: {etcdctlBinary: ./my-etcdctl}\n")
 	w.env = append(w.env, "KWOK_KUBE_AUTHORIZATION=false")
 	w.create("kwok", "--disable-kube-scheduler", "--disable", "kwok-controller")
 	if got := strings.TrimSpace(w.kubectl("kwok", "auth", "can-i", "delete", "nodes", "--as", "nobody")); got != "yes" {
 		t.Errorf("nobody may delete nodes: %s", got)
+	}
+	if r := w.run("etcdctl", "get", "x"); r.code != 7 || r.stdout != "mine: get\n" {
+		t.Errorf("an etcdctl of one's own: %d %s%s", r.code, r.stdout, r.stderr)
 	}
 	// The ServiceAccount plugin would refuse it.
 	w.apply("kwok", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: kube-system}\nspec: {serviceAccountName: nobody, containers: [{name: c, image: i}]}\n")

@@ -25,8 +25,13 @@ func TestMain(m *testing.M) {
 	if run, ok := applet.Called(os.Args[0]); ok {
 		os.Exit(run())
 	}
-	if filepath.Base(os.Args[0]) == "netless" {
+	switch filepath.Base(os.Args[0]) {
+	case "netless":
 		os.Exit(netless(os.Args[1:]))
+	case "jaeger":
+		os.Exit(jaegerDouble())
+	case "prometheus":
+		os.Exit(prometheusDouble())
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
 		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: "v0.0.0-e2e",

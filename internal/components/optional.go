@@ -1,0 +1,118 @@
+package components
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kwokctl/runtimes"
+)
+
+// Files of the optional components in the cluster directory.
+const (
+	tracingFile    = "apiserver-tracing-config.yaml"
+	prometheusFile = "prometheus.yaml"
+)
+
+// everything is the sampling rate of traces: all of a million.
+const everything = 1000000
+
+// jaeger takes the traces of etcd and kube-apiserver.
+func jaeger() Component {
+	return Component{
+		Name: "jaeger", Foreign: true,
+		Ports: []string{"http", "otlp-grpc"}, Port: func(o *Options) *int { return &o.JaegerPort },
+		Second: func(o *Options) *int { return &o.JaegerOtlpGrpcPort },
+		Binary: func(o *Options) *string { return &o.JaegerBinary },
+		Args: func(c Context) []string {
+			return []string{
+				"--collector.otlp.enabled=true",
+				"--query.http-server.host-port=" + c.Bind + ":" + strconv.Itoa(c.Options.JaegerPort),
+				"--collector.otlp.grpc.host-port=" + c.Bind + ":" + strconv.Itoa(c.Options.JaegerOtlpGrpcPort),
+			}
+		},
+		Probe: func(c Context) runtimes.Probe {
+			return runtimes.Probe{Ready: "http://" + c.Addr("jaeger", "http") + "/"}
+		},
+	}
+}
+
+// traceAddress is where traces go.
+func traceAddress(c Context) string { return c.Addr("jaeger", "otlp-grpc") }
+
+func etcdTracing(c Context) []string {
+	if !c.Has("jaeger") {
+		return nil
+	}
+	return []string{ // by the names that older etcds know too
+		"--experimental-enable-distributed-tracing=true", "--experimental-distributed-tracing-address=" + traceAddress(c),
+		"--experimental-distributed-tracing-sampling-rate=" + strconv.Itoa(everything),
+	}
+}
+
+func apiServerTracing(c Context) []string {
+	if !c.Has("jaeger") {
+		return nil
+	}
+	return []string{"--tracing-config-file=" + tracingFile}
+}
+
+func tracingConfig(c Context) []File {
+	if !c.Has("jaeger") {
+		return nil
+	}
+	return []File{{Path: tracingFile, Data: fmt.Appendf(nil, `apiVersion: apiserver.config.k8s.io/v1beta1
+kind: TracingConfiguration
+endpoint: %s
+samplingRatePerMillion: %d
+`, traceAddress(c), everything)}}
+}
+
+// prometheus collects the metrics of all others.
+func prometheus() Component {
+	return Component{
+		Name: "prometheus", Foreign: true,
+		Needs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"},
+		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.PrometheusPort },
+		Binary: func(o *Options) *string { return &o.PrometheusBinary },
+		Args: func(c Context) []string {
+			return []string{
+				"--config.file=" + prometheusFile, "--storage.tsdb.path=prometheus",
+				"--web.listen-address=" + c.Bind + ":" + strconv.Itoa(c.Options.PrometheusPort),
+			}
+		},
+		Probe: func(c Context) runtimes.Probe {
+			base := "http://" + c.Addr("prometheus", "http")
+			return runtimes.Probe{Ready: base + "/-/ready", Live: base + "/-/healthy"}
+		},
+		Files: prometheusConfig,
+	}
+}
+
+// prometheusConfig has a job for each component. Paths are relative to its own place.
+func prometheusConfig(c Context) []File {
+	var b strings.Builder
+	b.WriteString("global: {scrape_interval: 15s, scrape_timeout: 10s, evaluation_interval: 15s}\nscrape_configs:\n")
+	job := func(name, scheme, address, credentials string) {
+		fmt.Fprintf(&b, "- job_name: %s\n  scheme: %s\n  static_configs: [{targets: ['%s']}]\n", name, scheme, address)
+		if credentials != "" {
+			fmt.Fprintf(&b, "  tls_config: {%s}\n", credentials)
+		}
+	}
+	job("prometheus", "http", c.Addr("prometheus", "http"), "")
+	const ca = "ca_file: pki/ca.crt"
+	if number := c.Options.EtcdPort; number != 0 {
+		host, _, _ := strings.Cut(c.Addr("prometheus", "http"), ":")
+		job("etcd", "https", host+":"+strconv.Itoa(number), "ca_file: pki/etcd-ca.crt, cert_file: pki/apiserver-etcd-client.crt, key_file: pki/apiserver-etcd-client.key")
+	}
+	job("kube-apiserver", "https", c.Addr("kube-apiserver", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")
+	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
+		if c.Has(name) {
+			job(name, "https", c.Addr(name, "https"), ca)
+		}
+	}
+	if c.Has("kwok-controller") {
+		job("kwok-controller", "http", c.Addr("kwok-controller", "http"), "")
+	}
+	return []File{{Path: prometheusFile, Data: []byte(b.String())}}
+}

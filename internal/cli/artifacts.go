@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/cluster"
@@ -21,11 +22,11 @@ func newGetArtifacts(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&runtime, "runtime", "", "runtime of the cluster")
 	cmd.Flags().StringVar(&filter, "filter", "", "only binary, or only image")
 	_ = cmd.RegisterFlagCompletionFunc("filter", complete(-1, func() []string { return []string{"binary", "image"} }))
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(*cobra.Command, []string) error {
 		if !slices.Contains([]string{"", "binary", "image"}, filter) {
 			return &usageError{fmt.Errorf("--filter %q: allowed are binary and image", filter)}
 		}
-		cfg, err := env.artifactsOf(cmd, runtime)
+		cfg, err := env.artifactsOf(runtime)
 		if err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func newGetArtifacts(env *Env) *cobra.Command {
 }
 
 // artifactsOf is the configuration of the cluster that is named, or the one that it would get.
-func (e *Env) artifactsOf(cmd *cobra.Command, runtime string) (*api.KwokctlConfiguration, error) {
+func (e *Env) artifactsOf(runtime string) (*api.KwokctlConfiguration, error) {
 	home, err := e.home()
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (e *Env) artifactsOf(cmd *cobra.Command, runtime string) (*api.KwokctlConfi
 	if !errors.Is(err, cluster.ErrNotFound) {
 		return nil, err
 	}
-	cfg, _, err := e.configuration(cmd.Flags())
+	cfg, _, err := e.configuration(pflag.NewFlagSet("artifacts", pflag.ContinueOnError)) // no flags of create
 	if err != nil {
 		return nil, err
 	}

@@ -159,7 +159,7 @@ func newRoot(env *Env) *cobra.Command {
 		parent("start", "Start a stopped cluster or component", newStart(env), newStartComponent(env)),
 		parent("stop", "Stop a cluster or component; start brings it back as it was", newStop(env), newStopComponent(env)),
 		parent("export", "Copy the logs of a cluster", newExportLogs(env)),
-		parent("get", "List clusters, components, or how to connect", newGetClusters(env), newGetComponents(env), newGetKubeconfig(env)),
+		parent("get", "List clusters, components, or how to connect", newGetClusters(env), newGetComponents(env), newGetKubeconfig(env), newGetArtifacts(env)),
 		newLogs(env),
 		newScale(env),
 		newPortForward(env),
@@ -236,5 +236,11 @@ func (e *Env) open() (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return home.Open(e.name)
+	c, err := home.Open(e.name)
+	if errors.Is(err, cluster.ErrNotFound) {
+		if names, _ := home.List(); len(names) > 0 {
+			return nil, fmt.Errorf("%w; there are %s", err, strings.Join(names, ", "))
+		}
+	}
+	return c, err
 }

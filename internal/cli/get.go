@@ -49,6 +49,9 @@ func newGetClusters(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if live, _ := liveTerminal(env); live && len(names) == 0 {
+			fmt.Fprintln(env.Err, "There are no clusters; kwokctl create cluster makes one.")
+		}
 		rows := make([]clusterRow, len(names))
 		for i, name := range names {
 			if format == "name" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -40,6 +41,35 @@ func locations(cfg *api.KwokctlConfiguration) []location {
 		all = append(all, location{c.Name, c.Binary})
 	}
 	return slices.DeleteFunc(all, func(l location) bool { return download.Plain(l.from) })
+}
+
+// Artifact is something that has to be fetched or unpacked for a cluster.
+type Artifact struct {
+	Component string `json:"component"`
+	Location  string `json:"location"` // a URL or a path, with the member of an archive behind #
+}
+
+// Artifacts are those of a cluster with this configuration. What is part of this program is not among them.
+func Artifacts(cfg *api.KwokctlConfiguration) ([]Artifact, error) {
+	if err := checkRuntime(&cfg.Options); err != nil {
+		return nil, err
+	}
+	if err := locate(&cfg.Options); err != nil {
+		return nil, err
+	}
+	all := []Artifact{}
+	for _, l := range locations(cfg) {
+		all = append(all, Artifact{l.component, l.from})
+	}
+	return all, nil
+}
+
+// locate finds out where the programs of other versions are. Containers run this one.
+func locate(o *components.Options) error {
+	if o.Runtime != "" && o.Runtime != "binary" {
+		return nil
+	}
+	return components.Locate(o, runtime.GOOS, runtime.GOARCH)
 }
 
 // fetch gets the programs of a cluster that are not in the cache yet.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"kwokctl/internal/api"
@@ -30,10 +29,8 @@ func (r *Create) check() error {
 	if err := checkContained(r.Config); err != nil {
 		return err
 	}
-	if rt := r.Config.Options.Runtime; rt == "" || rt == "binary" {
-		if err := components.Locate(&r.Config.Options, runtime.GOOS, runtime.GOARCH); err != nil {
-			return err
-		}
+	if err := locate(&r.Config.Options); err != nil {
+		return err
 	}
 	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
 		return err

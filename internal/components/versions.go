@@ -1,6 +1,7 @@
 package components
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -76,9 +77,37 @@ func Locate(o *Options, goos, goarch string) error {
 			if etcd {
 				*row.Binary(o) = etcdAddress(o, goos, goarch)
 			}
+		default:
+			*row.Binary(o) = optionalAddress(o, row.Name, goos, goarch)
 		}
 	}
 	return nil
+}
+
+// optionalAddress is where the project of an optional component publishes its program; "" for those of which there is
+// no such place.
+func optionalAddress(o *Options, name, goos, goarch string) string {
+	for _, p := range []struct {
+		name, version, standard, prefix, home, file string
+	}{
+		{"prometheus", o.PrometheusVersion, "3.12.0", o.PrometheusBinaryPrefix,
+			"https://github.com/prometheus/prometheus/releases/download/v%[1]s", "prometheus-%[1]s.%[2]s-%[3]s.tar.gz#prometheus"},
+		{"jaeger", o.JaegerVersion, "1.76.0", o.JaegerBinaryPrefix,
+			"https://github.com/jaegertracing/jaeger/releases/download/v%[1]s", "jaeger-%[1]s-%[2]s-%[3]s.tar.gz#jaeger-all-in-one"},
+		{"metrics-server", o.MetricsServerVersion, "0.8.1", o.MetricsServerBinaryPrefix,
+			"https://github.com/kubernetes-sigs/metrics-server/releases/download/v%[1]s", "metrics-server-%[2]s-%[3]s"},
+	} {
+		if p.name == name {
+			dir := strings.TrimSuffix(cmp.Or(p.prefix, p.home), "/")
+			return replace(dir+"/"+p.file, strings.TrimPrefix(cmp.Or(p.version, p.standard), "v"), goos, goarch)
+		}
+	}
+	return ""
+}
+
+// replace puts values into a pattern; a prefix of the user's may hold any other percent sign.
+func replace(pattern, version, goos, goarch string) string {
+	return strings.NewReplacer("%[1]s", version, "%[2]s", goos, "%[3]s", goarch).Replace(pattern)
 }
 
 // another tells whether a version is another minor than the embedded one. Only the minor is looked at: of a patch, the

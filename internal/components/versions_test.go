@@ -62,3 +62,18 @@ func TestLocate(t *testing.T) {
 		})
 	}
 }
+
+func TestOptionalAddress(t *testing.T) {
+	t.Parallel()
+	o := Options{JaegerVersion: "v1.70.0", MetricsServerBinaryPrefix: "https://mirror/100%/"}
+	for name, want := range map[string]string{
+		"prometheus":      "https://github.com/prometheus/prometheus/releases/download/v3.12.0/prometheus-3.12.0.linux-arm64.tar.gz#prometheus",
+		"jaeger":          "https://github.com/jaegertracing/jaeger/releases/download/v1.70.0/jaeger-1.70.0-linux-arm64.tar.gz#jaeger-all-in-one",
+		"metrics-server":  "https://mirror/100%/metrics-server-linux-arm64",
+		"kwok-controller": "",
+	} {
+		if got := optionalAddress(&o, name, "linux", "arm64"); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -122,6 +123,27 @@ spec:
     storage: true
     schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 `
+
+// TestKectlPutMany writes nodes faster than the API server hears of them: none may be overlooked.
+func TestKectlPutMany(t *testing.T) {
+	w := newWorld(t)
+	w.create("a")
+	const count = 500
+	var nodes strings.Builder
+	for i := range count {
+		fmt.Fprintf(&nodes, "---\napiVersion: v1\nkind: Node\nmetadata: {name: fast-%d, annotations: {kwok.x-k8s.io/node: fake}}\nstatus: {allocatable: {cpu: 1, memory: 1Gi, pods: 9}}\n", i)
+	}
+	path := filepath.Join(w.home, "nodes.yaml")
+	if err := os.WriteFile(path, []byte(nodes.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("--name", "a", "kectl", "put", "--path", path)
+	w.eventually(90*time.Second, "all nodes are ready", func() bool {
+		return strings.Count(w.kubectl("a", "get", "nodes", "--no-headers"), " Ready ") == count
+	})
+	w.ok("--name", "a", "kectl", "delete", "no", "-o", "none")
+	w.eventually(30*time.Second, "no node is left", func() bool { return w.kubectl("a", "get", "nodes", "-o", "name") == "" })
+}
 
 func TestKectlKnowsThePrefix(t *testing.T) {
 	w := newWorld(t)

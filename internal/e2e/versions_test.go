@@ -140,3 +140,25 @@ func TestFetchedProgramsAreChecked(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+func TestArtifacts(t *testing.T) {
+	w := newWorld(t)
+	if r := w.run("get", "artifacts"); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "Nothing has to be fetched") {
+		t.Errorf("%+v", r)
+	}
+	w.env = append(w.env, "KWOK_KUBE_VERSION=1.35.2", "KWOK_KUBE_BINARY_PREFIX=https://mirror/k")
+	const want = "https://mirror/k/kube-apiserver\nhttps://mirror/k/kube-controller-manager\nhttps://mirror/k/kube-scheduler\n"
+	for _, args := range [][]string{nil, {"--runtime", "binary"}, {"--filter", "binary"}} {
+		if got := w.ok(append([]string{"get", "artifacts"}, args...)...); got != want {
+			t.Errorf("%v: %q", args, got)
+		}
+	}
+	if got := w.ok("get", "artifacts", "--filter", "image"); got != "" {
+		t.Errorf("images: %q", got)
+	}
+	if got := w.ok("get", "artifacts", "-o", "json"); !strings.Contains(got, `"location": "https://mirror/k/kube-apiserver"`) {
+		t.Error(got)
+	}
+	w.fails(2, []string{"binary and image"}, "get", "artifacts", "--filter", "x")
+	w.fails(1, []string{"runtime"}, "get", "artifacts", "--runtime", "x")
+}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"sigs.k8s.io/yaml"
@@ -215,27 +217,34 @@ func (s *Store) Delete(ctx context.Context, sel Selection, out Output) (count in
 	return count, flush()
 }
 
-// maxOps and maxBytes bound what is written in one step: each costs etcd one wait for the disk, however much it is, and
-// etcd takes no more than 128 keys and 1.5 MiB.
+// Writes are many at once, since etcd waits for the disk once for all that it has, but each by itself: what is written
+// in one transaction has one revision, and who lists while the API server has seen half of it never sees the rest.
 const (
-	maxOps   = 100
-	maxBytes = 1 << 20
+	maxOps  = 1000 // in a batch, whose results are shown together
+	writers = 32
 )
 
-// commit does all of ops or none, and tells of each whether it deleted something.
+// commit does ops, and tells of each whether it deleted something. When one fails, others may have been done.
 func (s *Store) commit(ctx context.Context, ops []clientv3.Op) ([]bool, error) {
-	if len(ops) == 0 {
-		return nil, nil
+	deleted := make([]bool, len(ops))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	var next atomic.Int64
+	for range min(writers, len(ops)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(ops) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				resp, err := s.Etcd.Do(ctx, ops[i])
+				if err != nil {
+					cancel(fmt.Errorf("write %s: %w", ops[i].KeyBytes(), err))
+					return
+				}
+				deleted[i] = resp.Del() != nil && resp.Del().Deleted > 0
+			}
+		})
 	}
-	resp, err := s.Etcd.Do(ctx, clientv3.OpTxn(nil, ops, nil))
-	if err != nil {
-		return nil, fmt.Errorf("write etcd: %w", err)
-	}
-	var deleted []bool
-	for _, r := range resp.Txn().Responses {
-		deleted = append(deleted, r.GetResponseDeleteRange().GetDeleted() > 0)
-	}
-	return deleted, nil
+	all.Wait()
+	return deleted, context.Cause(ctx)
 }
 
 // show prints one object in the format.

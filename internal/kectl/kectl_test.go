@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -16,8 +18,9 @@ import (
 
 // etcd is a map with the face of etcd, which answers in pages of two.
 type etcd struct {
-	values  map[string]string
-	commits int
+	mu     sync.Mutex
+	values map[string]string
+	broken string // a key that cannot be written
 }
 
 func (e *etcd) Get(_ context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
@@ -44,26 +47,26 @@ func (e *etcd) Get(_ context.Context, key string, opts ...clientv3.OpOption) (*c
 	return resp, nil
 }
 
+// Do refuses transactions: all that one writes has one revision, which Kubernetes cannot cope with.
 func (e *etcd) Do(_ context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
-	e.commits++
-	_, then, _ := op.Txn()
-	resp := &clientv3.TxnResponse{}
-	for _, op := range then {
-		k, r := string(op.KeyBytes()), &etcdserverpb.ResponseOp{}
-		if op.IsPut() {
-			e.values[k] = string(op.ValueBytes())
-		} else {
-			_, was := e.values[k]
-			delete(e.values, k)
-			d := &etcdserverpb.DeleteRangeResponse{}
-			if was {
-				d.Deleted = 1
-			}
-			r.Response = &etcdserverpb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: d}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k := string(op.KeyBytes())
+	switch {
+	case k == e.broken:
+		return clientv3.OpResponse{}, errors.New("broken")
+	case op.IsPut():
+		e.values[k] = string(op.ValueBytes())
+		return (&clientv3.PutResponse{}).OpResponse(), nil
+	case op.IsDelete():
+		resp := &clientv3.DeleteResponse{}
+		if _, was := e.values[k]; was {
+			resp.Deleted = 1
 		}
-		resp.Responses = append(resp.Responses, r)
+		delete(e.values, k)
+		return resp.OpResponse(), nil
 	}
-	return resp.OpResponse(), nil
+	return clientv3.OpResponse{}, errors.New("neither put nor delete")
 }
 
 func (e *etcd) Watch(context.Context, string, ...clientv3.OpOption) clientv3.WatchChan {
@@ -137,8 +140,8 @@ func TestPutGetDelete(t *testing.T) {
 	var out bytes.Buffer
 	n, err := s.Put(t.Context(), strings.NewReader(objects), Selection{}, Output{"key", &out})
 	const keys = "/registry/minions/x\n/registry/pods/default/p\n/registry/lab.k8s.io/rats/cage/r\n/registry/deployments/default/d\n"
-	if err != nil || n != 4 || out.String() != keys || e.commits != 1 {
-		t.Fatalf("%d, %v, %d commits\n%s", n, err, e.commits, out.String())
+	if err != nil || n != 4 || out.String() != keys {
+		t.Fatalf("%d, %v\n%s", n, err, out.String())
 	}
 	rat := e.values["/registry/lab.k8s.io/rats/cage/r"]
 	if !strings.Contains(rat, "9007199254740993") || !strings.Contains(rat, `"uid":"`) || !strings.Contains(rat, `"creationTimestamp":"`) {
@@ -224,18 +227,45 @@ func TestBadPut(t *testing.T) {
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	var all []pair
-	for i := range 250 {
+	for i := range 2500 {
 		all = append(all, pair{key: fmt.Sprint(i)})
 	}
-	all[50].key = "49" // etcd refuses a key twice in one step
-	all = append(all, pair{key: "big", value: make([]byte, maxBytes+1)}, pair{key: "a", value: make([]byte, maxBytes)}, pair{key: "b", value: []byte("b")})
+	all[50].key = "49"
 	var sizes []int
 	for len(all) > 0 {
 		batch, rest := split(all)
 		sizes, all = append(sizes, len(batch)), rest
 	}
-	if got := fmt.Sprint(sizes); got != "[50 100 100 1 1 1]" {
+	if got := fmt.Sprint(sizes); got != "[50 1000 1000 450]" {
 		t.Error(got)
+	}
+}
+
+func TestLastOfAKeyWins(t *testing.T) {
+	t.Parallel()
+	s, e := store()
+	var in strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&in, "---\n{apiVersion: lab.k8s.io/v1, kind: Rat, metadata: {name: r%d}, size: %d}\n", i%3, i)
+	}
+	if n, err := s.Put(t.Context(), strings.NewReader(in.String()), Selection{}, Output{Format: "none"}); n != 200 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := e.values["/registry/lab.k8s.io/rats/default/r1"]; !strings.Contains(got, `"size":199`) {
+		t.Error(got)
+	}
+}
+
+func TestBrokenWrite(t *testing.T) {
+	t.Parallel()
+	s, e := store()
+	e.broken = "/registry/minions/x"
+	_, err := s.Put(t.Context(), strings.NewReader(objects), Selection{}, Output{Format: "none"})
+	if err == nil || err.Error() != "write /registry/minions/x: broken" {
+		t.Error(err)
+	}
+	if _, err = s.Delete(t.Context(), Selection{Resource: "no", Name: "x"}, Output{Format: "none"}); err == nil {
+		t.Error("deleted")
 	}
 }
 

@@ -72,11 +72,12 @@ func (s *Store) Put(ctx context.Context, in io.Reader, sel Selection, out Output
 	return count, nil
 }
 
-// split takes from all, of which there is at least one, what can be written in one step: no key twice, and not too much.
+// split takes from all, of which there is at least one, what can be written at once: no key twice, since the last is to
+// win.
 func split(all []pair) (batch, rest []pair) {
-	seen, size := map[string]bool{}, 0
+	seen := map[string]bool{}
 	for i, kv := range all {
-		if size += len(kv.value); i > 0 && (seen[kv.key] || i == maxOps || size > maxBytes) {
+		if seen[kv.key] || i == maxOps {
 			return all[:i], all[i:]
 		}
 		seen[kv.key] = true

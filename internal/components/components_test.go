@@ -44,6 +44,7 @@ func TestMake(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"default":      func(*Options) {},
 		"etcd-port":    func(o *Options) { o.EtcdPort = 2379; o.EtcdUnsafeNoFsync = true },
+		"audit":        func(o *Options) { o.KubeAuditPolicy = "/home/me/policy.yaml" },
 		"no-scheduler": func(o *Options) { o.Disable = []string{"kube-scheduler"} },
 		"extra-args": func(o *Options) {
 			o.ExtraArgs = []string{"kube-apiserver=v=4", "etcd=heartbeat-interval=50", "kube-apiserver=authorization-mode=AlwaysAllow"}

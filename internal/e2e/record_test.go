@@ -51,8 +51,8 @@ func (r *running) end() {
 	}
 }
 
-// state is what a replay brings back of the objects that a test makes: all but times and revisions.
-func (w *world) state(name string) map[string]any {
+// recordable is what a replay brings back of the objects that a test makes: all but times and revisions.
+func (w *world) recordable(name string) map[string]any {
 	w.t.Helper()
 	var list struct{ Items []map[string]any }
 	text := w.kubectl(name, "get", "nodes,pods,deployments,replicasets,services,configmaps,widgets", "-A", "-o", "json")
@@ -153,7 +153,7 @@ func TestReplay(t *testing.T) {
 	if text := read(path); !strings.Contains(text, "method: patch") {
 		t.Error("changes are not written at once")
 	}
-	before := w.state("r")
+	before := w.recordable("r")
 	first.end()
 	second.end()
 	if text := read(path); !strings.Contains(text, "# kwokctl snapshot ends, objects: ") || strings.Contains(text, "creationTimestamp: \"20") {
@@ -165,7 +165,7 @@ func TestReplay(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stderr, "as the recording ends") {
 		t.Fatalf("replay: exit status %d: %s", r.code, r.stderr)
 	}
-	w.sameState("r", before, w.state("r"))
+	w.sameState("r", before, w.recordable("r"))
 	w.ready("r")
 	w.eventually(time.Minute, "the controllers work on", func() bool {
 		w.kubectl("r", "scale", "deployment", "web", "--replicas", "3")
@@ -176,7 +176,7 @@ func TestReplay(t *testing.T) {
 	if out := w.run("snapshot", "replay", "--name", "other", "--path", zipped, "--speed", "0"); out.code != 0 {
 		t.Fatalf("replay of the export: exit status %d: %s", out.code, out.stderr)
 	}
-	after := w.state("other")
+	after := w.recordable("other")
 	for id, node := range after { // a simulation says so of its nodes
 		if strings.HasPrefix(id, "Node") && before[id] != nil {
 			if fmt.Sprint(node.(map[string]any)["metadata"].(map[string]any)["annotations"]) == "" {

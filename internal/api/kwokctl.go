@@ -65,6 +65,7 @@ type KwokctlOptions struct {
 	KubeAdmission       bool   `json:"kubeAdmission"`
 	KubeFeatureGates    string `json:"kubeFeatureGates,omitempty"`
 	KubeRuntimeConfig   string `json:"kubeRuntimeConfig,omitempty"`
+	Audit               bool   `json:"audit,omitempty"`
 	KubeAuditPolicy     string `json:"kubeAuditPolicy,omitempty"`
 	KubeSchedulerConfig string `json:"kubeSchedulerConfig,omitempty"`
 	DisableQPSLimits    bool   `json:"disableQPSLimits,omitempty"`

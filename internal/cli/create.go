@@ -142,8 +142,9 @@ func (e *Env) userFiles(cfg *api.KwokctlConfiguration) ([]components.File, error
 			return nil, fmt.Errorf("kube-feature-gates %q: %w", o.KubeFeatureGates, err)
 		}
 	}
-	if o.KubeSchedulerConfig == "" {
-		return nil, nil
+	files, err := auditPolicy(o)
+	if err != nil || o.KubeSchedulerConfig == "" {
+		return files, err
 	}
 	text, err := os.ReadFile(o.KubeSchedulerConfig)
 	if err != nil {
@@ -157,7 +158,7 @@ func (e *Env) userFiles(cfg *api.KwokctlConfiguration) ([]components.File, error
 	if text, err = components.SchedulerConfig(text); err != nil {
 		return nil, fmt.Errorf("kube-scheduler-config %s: %w", o.KubeSchedulerConfig, oneLine(err))
 	}
-	return []components.File{{Path: components.SchedulerFile, Data: text}}, nil
+	return append(files, components.File{Path: components.SchedulerFile, Data: text}), nil
 }
 
 // oneLine joins the lines of an error.

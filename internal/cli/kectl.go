@@ -15,6 +15,11 @@ func newKectl(env *Env, name, short string, more ...string) *cobra.Command {
 		return append([]string{"--endpoints=unix://" + path, "--prefix=" + etcdPrefix(c)}, more...), err
 	})
 	cmd.Use = name
+	if len(more) == 0 { // else it is one of its sub-commands
+		old := parent("snapshot", "Old names of snapshot record and replay", newRecord(env), newReplay(env))
+		old.Hidden = true
+		cmd.AddCommand(old)
+	}
 	return cmd
 }
 

@@ -229,6 +229,7 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		list       snapshot.List
 		simulate   snapshot.Simulate
 		configPath string
+		record     bool
 	)
 	cmd := &cobra.Command{Use: "export", Short: "Save the objects of any cluster, ready to be simulated", Args: exactly(cobra.NoArgs),
 		Long: "Save the objects of any cluster in a file that snapshot restore and create cluster --from read. Nodes come out\n" +
@@ -242,6 +243,7 @@ func newSnapshotExport(env *Env) *cobra.Command {
 	f.StringSliceVar(&list.AsGroups, "as-group", nil, "groups to act as")
 	f.IntVar(&list.Page, "page-size", snapshot.DefaultPage, "objects to ask for at a time")
 	f.BoolVar(&simulate.Secrets, "with-secrets", false, "keep the data of Secrets")
+	f.BoolVar(&record, "record", false, "go on with every change until interrupted, as snapshot record does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.check(); err != nil {
 			return err
@@ -257,6 +259,9 @@ func newSnapshotExport(env *Env) *cobra.Command {
 			return err
 		}
 		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"
+		if record {
+			return env.record(cmd.Context(), path, o.path, snapshot.Record{List: list})
+		}
 		return env.saveObjects(cmd.Context(), path, o, list)
 	}
 	return cmd

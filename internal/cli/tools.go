@@ -16,7 +16,7 @@ import (
 
 func newLogs(env *Env) *cobra.Command {
 	var follow bool
-	cmd := &cobra.Command{Use: "logs COMPONENT", Short: "Print the log of a component", Args: exactly(cobra.ExactArgs(1)),
+	cmd := &cobra.Command{Use: "logs COMPONENT", Short: "Print the log of a component, or of audit", Args: exactly(cobra.ExactArgs(1)),
 		ValidArgsFunction: complete(0, env.componentNames)}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

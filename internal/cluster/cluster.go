@@ -61,8 +61,15 @@ func (c *Cluster) Status(ctx context.Context) ([]runtimes.Status, error) {
 // Specs returns the components of the cluster, in the order of need.
 func (c *Cluster) Specs() []runtimes.Spec { return c.specs }
 
-// Logs copies the log of a component to w; with follow, until ctx ends.
+// Logs copies the log of a component, or that called audit, to w; with follow, until ctx ends.
 func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follow bool) error {
+	if component == auditLog {
+		log, err := c.AuditLog()
+		if err != nil {
+			return err
+		}
+		return log.Copy(ctx, w, follow)
+	}
 	return c.logs(ctx, c.rt, component, w, follow)
 }
 

@@ -43,8 +43,11 @@ func (c *Cluster) ExportLogs(ctx context.Context, dir string) (string, error) {
 			return "", fmt.Errorf("export logs: %w", err)
 		}
 	}
-	for _, name := range []string{"audit", "supervisor"} { // no components, but logs
-		if err := write("components/"+name+".log", copyOf(filepath.Join(c.Dir, "logs", name+".log"))); err != nil {
+	if err := write("components/supervisor.log", copyOf(filepath.Join(c.Dir, "logs", "supervisor.log"))); err != nil {
+		return "", fmt.Errorf("export logs: %w", err)
+	}
+	if log, err := c.AuditLog(); err == nil { // else there is none
+		if err := write("components/audit.log", func(w io.Writer) error { return log.Copy(ctx, w, false) }); err != nil {
 			return "", fmt.Errorf("export logs: %w", err)
 		}
 	}

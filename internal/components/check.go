@@ -80,7 +80,7 @@ func checkPairs(flag, example, text string, good func(string) bool) error {
 // checkHere refuses what would silently not be done.
 func checkHere(o *Options) error {
 	for field, value := range map[string]string{
-		"kubeAuditPolicy": o.KubeAuditPolicy, "etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
+		"etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
 		"etcdBinaryTar": o.EtcdBinaryTar, "prometheusBinaryTar": o.PrometheusBinaryTar, "jaegerBinaryTar": o.JaegerBinaryTar,
 	} {
 		if value != "" {

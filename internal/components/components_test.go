@@ -54,6 +54,7 @@ func TestMake(t *testing.T) {
 			o.KubeApiserverInsecurePort, o.KubeSchedulerConfig, o.KubeSchedulerBinary = 8080, "/home/me/scheduler.yaml", "/opt/kube-scheduler"
 			o.KubeFeatureGates, o.KubeRuntimeConfig, o.EtcdPrefix, o.EtcdQuotaBackendSize = "A=true,B=false", "api/alpha=true", "/mine", "1Gi"
 		},
+		"audit":        func(o *Options) { o.KubeAuditPolicy = "/home/me/policy.yaml" },
 		"no-scheduler": func(o *Options) { o.Disable = []string{"kube-scheduler"} },
 		"extra-args": func(o *Options) {
 			o.ExtraArgs = []string{"kube-apiserver=v=4", "etcd=heartbeat-interval=50", "kube-apiserver=authorization-mode=AlwaysAllow"}

@@ -22,6 +22,11 @@ const (
 	PeerURL = "unix://etcd:1"
 	DataDir = "etcd"
 
+	// AuditPolicy and AuditLog are files of the cluster directory. The log has five files of 100 MiB at most, which
+	// the API server rotates.
+	AuditPolicy = "config/audit.yaml"
+	AuditLog    = "logs/audit.log"
+
 	// ServiceRange is where services get their addresses; ServiceIP is the first, the API server's own.
 	ServiceRange = "10.96.0.0/12"
 	ServiceIP    = "10.96.0.1"
@@ -106,6 +111,9 @@ func apiServerChoices(o *Options) (args []string) {
 	if !o.KubeAdmission {
 		args = append(args, "--admission-control=")
 	}
+	if Audited(o) {
+		args = append(args, "--audit-policy-file="+AuditPolicy, "--audit-log-path="+AuditLog, "--audit-log-maxsize=100", "--audit-log-maxbackup=4")
+	}
 	if o.KubeRuntimeConfig != "" {
 		args = append(args, "--runtime-config="+o.KubeRuntimeConfig)
 	}
@@ -114,6 +122,9 @@ func apiServerChoices(o *Options) (args []string) {
 	}
 	return append(args, featureGates(o)...)
 }
+
+// Audited tells whether the API server writes an audit log.
+func Audited(o *Options) bool { return o.Audit || o.KubeAuditPolicy != "" }
 
 func featureGates(o *Options) []string {
 	if o.KubeFeatureGates == "" {

@@ -94,9 +94,19 @@ func cause(err error) error {
 // CreateNew makes an empty file at path for this user alone; fs.ErrExist if there is one. It is the lock that
 // programs without flock use.
 func CreateNew(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := OpenNew(path)
 	if err != nil {
-		return fmt.Errorf("create %s: %w", path, cause(err))
+		return err
 	}
 	return f.Close()
+}
+
+// OpenNew makes a file at path for this user alone, to be written bit by bit, such as a recording: what was written
+// stays, whatever happens. fs.ErrExist if there is one.
+func OpenNew(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", path, cause(err))
+	}
+	return f, nil
 }

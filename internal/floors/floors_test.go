@@ -25,7 +25,7 @@ func floors() map[string]int {
 		"internal/components": 2, "internal/stage": 2, "internal/snapshot": 2, "internal/scale": 2,
 		"internal/kectl":    2,
 		"internal/download": 1,
-		"internal/expr":     1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1,
+		"internal/expr":     1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1, "internal/audit": 1,
 		"runtimes/process": 1, "runtimes/docker": 1,
 		"internal/api": 0, "internal/files": 0, "runtimes": 0, "kustomize": 0, "internal/floors": 0, "internal/floors/platforms": 0,
 	}

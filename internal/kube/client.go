@@ -138,6 +138,20 @@ func transient(err error) bool {
 }
 
 func (c *Client) once(ctx context.Context, r Request) ([]byte, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	return body, nil
+}
+
+// send sends r once. The caller closes the answer's body, which is not that of an error.
+func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	u := *c.base
 	u.Path = path.Join("/", u.Path, r.Path)
 	u.RawQuery = r.Query.Encode()
@@ -160,15 +174,15 @@ func (c *Client) once(ctx context.Context, r Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if resp.StatusCode < 400 {
+		return resp, nil
+	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
-	if resp.StatusCode >= 400 {
-		return nil, failure(resp, body)
-	}
-	return body, nil
+	return nil, failure(resp, body)
 }
 
 // failure is the error that an answer stands for.

@@ -25,6 +25,7 @@ const maxDocument = 16 << 20
 const (
 	markBegin = "# kwokctl snapshot "
 	markEnd   = "# kwokctl snapshot ends, objects: "
+	markWhole = "# whole up to here\n" // of a recording, whose end may never come
 )
 
 // Document is one object of a stream.
@@ -65,6 +66,7 @@ type Reader struct {
 	count  int    // objects so far
 	begun  bool   // there was a mark of the beginning
 	closed bool   // there was a mark of the end
+	whole  bool   // the document that was read last ends with markWhole
 }
 
 // NewReader reads from in, which name is for messages.
@@ -106,12 +108,16 @@ var ErrCut = errors.New("a part of the file is missing")
 func (r *Reader) read() (text []byte, line int, err error) {
 	text, r.rest = r.rest, nil
 	line = max(r.line, 1)
+	sealed := -1 // where markWhole ends
 	for {
 		begin := len(text)
 		text, err = r.readLine(text)
 		switch {
 		case errors.Is(err, io.EOF):
 			r.ended = true
+			if sealed >= 0 && strings.HasPrefix("--", string(text[sealed:])) { // of what separates it from the next
+				text, r.whole = text[:sealed], true
+			}
 			return text, line, nil
 		case errors.Is(err, errTooLong):
 			return nil, line, &LineError{r.name, line, err}
@@ -121,6 +127,9 @@ func (r *Reader) read() (text []byte, line int, err error) {
 			return nil, line, fmt.Errorf("read %s: line %d: %w", r.name, r.line, err)
 		}
 		last := text[begin:]
+		if r.whole = string(last) == markWhole; r.whole {
+			sealed = len(text)
+		}
 		if begin == 0 && r.line == 1 {
 			last = bytes.TrimPrefix(last, []byte("\xef\xbb\xbf"))
 			text = last
@@ -129,7 +138,7 @@ func (r *Reader) read() (text []byte, line int, err error) {
 			r.rest = append([]byte(nil), rest...)
 			return text[:begin], line, nil
 		}
-		if last[0] == '#' {
+		if last[0] == '#' && last[len(last)-1] == '\n' { // else its end is cut off
 			if err := r.mark(string(bytes.TrimRight(last, "\r\n"))); err != nil {
 				return nil, line, err
 			}

@@ -1,4 +1,6 @@
-package process
+//go:build !linux
+
+package files
 
 import (
 	"context"
@@ -15,10 +17,14 @@ func newNotifier(dir string) (*notifier, error) {
 }
 
 func (n *notifier) wait(ctx context.Context) error {
-	if !sleep(ctx, 100*time.Millisecond) {
+	t := time.NewTimer(100 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
 }
 
 func (n *notifier) close() {}

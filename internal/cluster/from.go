@@ -105,6 +105,9 @@ func (c *Cluster) load(ctx context.Context, req Create) error {
 	if req.Restore == nil || !c.loading() {
 		return nil
 	}
+	if err := c.plain(); err != nil {
+		return err
+	}
 	if err := c.startCore(ctx, *req.Restore); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type Filter struct {
 	IgnoreErrors  bool // leave out objects that cannot be restored
 	IgnoreUnknown bool // leave out objects of kinds that the API server does not have
 	Shift         bool // move all times by the age of the snapshot
+
+	Prefix string // of all keys in etcd
 }
 
 // selects tells whether an object is meant, but for its kind.

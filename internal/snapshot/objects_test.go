@@ -99,11 +99,11 @@ func TestKinds(t *testing.T) {
 		t.Error(got)
 	}
 	for id, want := range map[string]string{
-		"pods": "/registry/pods/n/x", "nodes": "/registry/minions/x", "services": "/registry/services/specs/n/x",
-		"endpoints": "/registry/services/endpoints/n/x", "ingresses.networking.k8s.io": "/registry/ingress/n/x",
-		"replicationcontrollers": "/registry/controllers/n/x", "deployments.apps": "/registry/deployments/n/x",
-		"shops.example.com": "/registry/example.com/shops/n/x",
-		"customresourcedefinitions.apiextensions.k8s.io": "/registry/apiextensions.k8s.io/customresourcedefinitions/x",
+		"pods": "/pods/n/x", "nodes": "/minions/x", "services": "/services/specs/n/x",
+		"endpoints": "/services/endpoints/n/x", "ingresses.networking.k8s.io": "/ingress/n/x",
+		"replicationcontrollers": "/controllers/n/x", "deployments.apps": "/deployments/n/x",
+		"shops.example.com": "/example.com/shops/n/x",
+		"customresourcedefinitions.apiextensions.k8s.io": "/apiextensions.k8s.io/customresourcedefinitions/x",
 	} {
 		for _, kind := range k.all {
 			if kind.String() == id && k.key(kind, "n", "x") != want {

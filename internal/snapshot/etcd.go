@@ -152,14 +152,16 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool) (*Etc
 func RestoreEtcd(ctx context.Context, e *Etcd, path, dir, member, peerURL string, now time.Time) error {
 	const margin = 1_000_000_000 // for clocks that are behind
 	bump := max(now.UnixMicro()-e.Revision, margin)
-	// Its hash was checked, or is not to be.
-	_, err := process.Output(ctx, "etcdutl", "snapshot", "restore", path, "--data-dir="+dir, "--skip-hash-check",
-		"--name="+member, "--initial-cluster="+member+"="+peerURL, "--initial-advertise-peer-urls="+peerURL,
-		fmt.Sprintf("--bump-revision=%d", bump), "--mark-compacted")
-	if err != nil {
+	if _, err := process.Output(ctx, "etcdutl", RestoreArgs(path, dir, member, peerURL, fmt.Sprint(bump))...); err != nil {
 		return fmt.Errorf("restore into etcd: %w", err)
 	}
 	return errors.Join(files.Repair(dir, nil), files.SyncTree(dir))
+}
+
+// RestoreArgs are the arguments of etcdutl for RestoreEtcd. The hash was checked before, or is not to be.
+func RestoreArgs(path, dir, member, peerURL, bump string) []string {
+	return []string{"snapshot", "restore", path, "--data-dir=" + dir, "--skip-hash-check", "--name=" + member,
+		"--initial-cluster=" + member + "=" + peerURL, "--initial-advertise-peer-urls=" + peerURL, "--bump-revision=" + bump, "--mark-compacted"}
 }
 
 // contextReader ends when its context does.

@@ -84,6 +84,9 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 	} else {
 		err = c.restoreObjects(ctx, r, ran)
 	}
+	if c.cut() { // what undoes it failed as well; the next start tries again
+		return cause(ctx, err)
+	}
 	return errors.Join(cause(ctx, err), files.RemoveTree(c.Dir, stageDir))
 }
 

@@ -26,7 +26,7 @@ import (
 )
 
 // inFlight is how many objects are written to etcd at a time; it waits for the disk once for many.
-const inFlight = 32
+const inFlight = 16
 
 // eventLife is how long the API server keeps events.
 const eventLife = time.Hour
@@ -48,7 +48,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p := &putter{Objects: o, name: in.Name, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
-	documents := make(chan Document, inFlight)
+	documents := make(chan Document)
 	var workers sync.WaitGroup
 	for range inFlight {
 		workers.Go(func() {

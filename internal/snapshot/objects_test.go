@@ -250,6 +250,18 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+func TestNewer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		data, etcd string
+		want       bool
+	}{{"3.6.0", "", false}, {"3.7.0", "", true}, {"3.10.0", "v3.9.1", true}, {"4.0.0", "", true}, {"", "3.5.21", false}, {"3.6.0", "3.5.21-0", true}, {"3.5.0", "3.5.1", false}} {
+		if got := newer(tt.data, tt.etcd); got != tt.want {
+			t.Errorf("data of %q, etcd %q: newer %t", tt.data, tt.etcd, got)
+		}
+	}
+}
+
 func TestShift(t *testing.T) {
 	t.Parallel()
 	got, err := shift([]byte(`{"a":{"startTime":"2026-01-01T00:00:00Z","renewTime":"2026-01-01T00:00:00.5Z","time":"2026-01-01T00:00:00Z","endTime":"never","n":12345678901234567}}`), time.Hour)

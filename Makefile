@@ -51,7 +51,7 @@ bench: build ## measure, and print tables; BENCH=Launcher, Engine or Memory for 
 SOAK ?= 20
 .PHONY: soak
 soak: ## run what must work every time $(SOAK) times, at full size
-	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run TestOrderedStatefulSet ./internal/e2e -soak $(SOAK)
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled' ./internal/e2e -soak $(SOAK)
 
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long

@@ -21,7 +21,7 @@ func newCreate(env *Env) *cobra.Command {
 	var (
 		req        cluster.Create
 		configPath string
-		from       snapshotOptions
+		from       string
 	)
 	cmd := &cobra.Command{
 		Use: "cluster", Short: "Create a cluster, or finish or start the one of that name", Args: exactly(cobra.NoArgs),
@@ -32,7 +32,7 @@ func newCreate(env *Env) *cobra.Command {
 	f.DurationVar(&req.Wait.Ready, "wait", 0, "wait until the default service account exists and nodes and pods can be made; fail after this time")
 	f.DurationVar(&req.Wait.Timeout, "timeout", 0, "time limit for all of it; 0 for none")
 	f.BoolVar(&req.KeepContext, "keep-context", false, "leave the current context of the kubeconfig file as it is")
-	f.StringVar(&from.path, "from", "", "snapshot that it begins with, of either format; - for standard input")
+	f.StringVar(&from, "from", "", "snapshot that it begins with, of either format; - for standard input")
 	f.BoolVar(&req.Retain, "retain", false, "keep what was made when it fails")
 	optionFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -64,14 +64,11 @@ func newCreate(env *Env) *cobra.Command {
 		if err := checkWait(req.Wait); err != nil {
 			return err
 		}
-		if from.path != "" {
-			req.Restore = &cluster.Restore{}
-			closeFile, err := env.prepareRestore(req.Restore, from, newBar(env, "restore"))
-			if err != nil {
-				return err
-			}
-			defer closeFile()
+		closeFile, err := env.createFrom(&req, from)
+		if err != nil {
+			return err
 		}
+		defer closeFile()
 		return create(cmd.Context(), env, req, docs.settings)
 	}
 	return cmd

@@ -71,6 +71,8 @@ template: "kind: Node"
 	} {
 		run(name, "--dry-run --name x "+args)
 	}
+	run("snapshot-save", "--dry-run --name x snapshot save --path /tmp/s.db")
+	run("snapshot-restore", "--dry-run --name x snapshot restore --path /tmp/s.db")
 	run("kubectl", "--dry-run --name x kubectl get pods -c app -l a!=b")
 	run("kectl", "--dry-run --name x kectl get no")
 	run("etcdctl", "--dry-run --name x etcdctl get /")

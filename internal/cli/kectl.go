@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"kwokctl/internal/cluster"
@@ -12,7 +10,7 @@ import (
 func newKectl(env *Env, name, short string, more ...string) *cobra.Command {
 	cmd := tool(env, "kectl", short, func(c *cluster.Cluster) ([]string, error) {
 		path, _, err := c.ShortEtcdSocket() // good for the life of this process, which is about to become kectl
-		return append([]string{"--endpoints=unix://" + path, "--prefix=" + etcdPrefix(c)}, more...), err
+		return append([]string{"--endpoints=unix://" + path, "--prefix=" + c.EtcdPrefix()}, more...), err
 	})
 	cmd.Use = name
 	if len(more) == 0 { // else it is one of its sub-commands
@@ -35,17 +33,4 @@ func newHack(env *Env) *cobra.Command {
 		hack.AddCommand(newKectl(env, name, "Old name of kectl "+name, more...))
 	}
 	return hack
-}
-
-// etcdPrefix is the prefix of all keys of a cluster.
-func etcdPrefix(c *cluster.Cluster) string {
-	prefix := "/registry"
-	for _, s := range c.Specs() {
-		for _, arg := range s.Args {
-			if value, ok := strings.CutPrefix(arg, "--etcd-prefix="); ok && s.Name == "kube-apiserver" {
-				prefix = value
-			}
-		}
-	}
-	return prefix
 }

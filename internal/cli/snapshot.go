@@ -75,6 +75,9 @@ func newSnapshotSave(env *Env) *cobra.Command {
 		if err := o.check(); err != nil {
 			return err
 		}
+		if env.dryRun {
+			return env.drySnapshot(o, (*cluster.Cluster).DrySave)
+		}
 		c, err := env.open()
 		if err != nil {
 			return err
@@ -176,6 +179,9 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		if _, err := home.Open(env.name); err != nil {
 			return err
 		}
+		if env.dryRun {
+			return env.drySnapshot(o, (*cluster.Cluster).DryRestore)
+		}
 		show := newProgress(env, "Restoring cluster "+env.name)
 		defer show.end()
 		bar := newBar(env, "restore")
@@ -221,6 +227,18 @@ func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (c
 		fmt.Fprintln(e.Err, text)
 	}
 	return func() { _ = in.Close() }, nil
+}
+
+// createFrom lets a new cluster begin with a snapshot, if one is given.
+func (e *Env) createFrom(req *cluster.Create, path string) (closeFile func(), err error) {
+	switch {
+	case path == "":
+		return func() {}, nil
+	case e.dryRun:
+		return nil, &usageError{errors.New("--dry-run: create cluster --from would not follow it")}
+	}
+	req.Restore = &cluster.Restore{}
+	return e.prepareRestore(req.Restore, snapshotOptions{path: path}, newBar(e, "restore"))
 }
 
 func newSnapshotExport(env *Env) *cobra.Command {

@@ -69,7 +69,7 @@ func (h Home) prepareData(ctx context.Context, req Create) (func() error, error)
 		return nil, err
 	}
 	if r.From.IsEtcd {
-		return stage(ctx, *r, dir)
+		return stage(ctx, *r, dir, req.Config.Options.EtcdVersion)
 	}
 	if err := r.From.Spool(ctx, filepath.Join(dir, spoolFile)); err != nil {
 		return nil, err
@@ -104,6 +104,9 @@ func (c *Cluster) unfinished() error {
 func (c *Cluster) load(ctx context.Context, req Create) error {
 	if req.Restore == nil || !c.loading() {
 		return nil
+	}
+	if err := c.plain(); err != nil {
+		return err
 	}
 	if err := c.startCore(ctx, *req.Restore); err != nil {
 		return err

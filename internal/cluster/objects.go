@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"kwokctl/internal/files"
 	"kwokctl/internal/kube"
@@ -25,7 +27,7 @@ func (c *Cluster) startCore(ctx context.Context, r Restore) error {
 // restoreObjects adds the objects of a YAML snapshot to the cluster, or replaces those that are there, all or none.
 // Whoever acts on objects is stopped meanwhile.
 func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err error) {
-	if err := c.lost(); err != nil {
+	if err := errors.Join(c.lost(), c.plain()); err != nil {
 		return err
 	}
 	dir := filepath.Join(c.Dir, stageDir)
@@ -103,6 +105,7 @@ func (c *Cluster) checkObjects(ctx context.Context, r Restore) (*snapshot.Object
 	if err != nil {
 		return nil, err
 	}
+	r.Objects.Prefix = c.EtcdPrefix()
 	objects, err := snapshot.CheckObjects(ctx, r.From, kinds, r.Objects)
 	if err == nil {
 		r.Tell("Snapshot in YAML: " + objects.String())
@@ -122,5 +125,38 @@ func (c *Cluster) putObjects(ctx context.Context, r Restore, objects *snapshot.O
 		return err
 	}
 	defer client.Close()
-	return objects.Put(ctx, r.From, client, r.Progress)
+	known := len(objects.Problems)
+	err = objects.Put(ctx, r.From, client, r.Progress)
+	for _, p := range objects.Problems[known:] {
+		r.Tell("  left out: " + p.Error())
+	}
+	return err
+}
+
+// plain returns an error when the API server does not keep objects in our etcd in a form that others can write.
+func (c *Cluster) plain() error {
+	for _, arg := range []string{"--encryption-provider-config", "--etcd-servers-overrides"} {
+		if _, given := c.argument("kube-apiserver", arg); given {
+			return fmt.Errorf("cluster %q: kube-apiserver has %s, so only it can write objects; a snapshot of the etcd format can be restored", c.Name, arg)
+		}
+	}
+	return nil
+}
+
+// EtcdPrefix is the prefix of all keys of the cluster.
+func (c *Cluster) EtcdPrefix() string {
+	prefix, _ := c.argument("kube-apiserver", "--etcd-prefix")
+	return path.Join("/", prefix)
+}
+
+// argument is the value of a flag of a component.
+func (c *Cluster) argument(component, flag string) (value string, given bool) {
+	for _, s := range c.specs {
+		for _, arg := range s.Args {
+			if v, ok := strings.CutPrefix(arg, flag+"="); ok && s.Name == component {
+				value, given = v, true
+			}
+		}
+	}
+	return value, given
 }

@@ -84,6 +84,9 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 	} else {
 		err = c.restoreObjects(ctx, r, ran)
 	}
+	if c.cut() { // what undoes it failed as well; the next start tries again
+		return cause(ctx, err)
+	}
 	return errors.Join(cause(ctx, err), files.RemoveTree(c.Dir, stageDir))
 }
 
@@ -112,10 +115,10 @@ func (c *Cluster) SaveEtcd(ctx context.Context, w io.Writer, progress snapshot.P
 }
 
 // stage checks a snapshot in etcd's format, of which it keeps a copy in dir. The function that it returns makes a data
-// directory of it, dataDir in dir.
-func stage(ctx context.Context, r Restore, dir string) (func() error, error) {
+// directory of it in dir. Version is that of the etcd that is to use it.
+func stage(ctx context.Context, r Restore, dir, version string) (func() error, error) {
 	db := filepath.Join(dir, spoolFile)
-	e, err := snapshot.CheckEtcd(ctx, r.From, db, r.SkipHash)
+	e, err := snapshot.CheckEtcd(ctx, r.From, db, r.SkipHash, version)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +133,7 @@ func stage(ctx context.Context, r Restore, dir string) (func() error, error) {
 
 func (c *Cluster) restoreEtcd(ctx context.Context, r Restore, ran bool) error {
 	dir := filepath.Join(c.Dir, stageDir)
-	data, err := stage(ctx, r, dir)
+	data, err := stage(ctx, r, dir, c.Config.Options.EtcdVersion)
 	if err != nil {
 		return err
 	}
@@ -254,7 +257,7 @@ func (c *Cluster) rollBack(ctx context.Context, backup string) error {
 	}
 	defer in.Close()
 	dir := filepath.Join(c.Dir, stageDir)
-	data, err := stage(ctx, Restore{From: in, Tell: func(string) {}}, dir)
+	data, err := stage(ctx, Restore{From: in, Tell: func(string) {}}, dir, c.Config.Options.EtcdVersion)
 	if err != nil {
 		return err
 	}

@@ -346,7 +346,11 @@ func TestRestoreWhileWatched(t *testing.T) {
 // TestRestoreKilled kills restores at random moments. Whenever that is, the state is the old or the new one whole.
 func TestRestoreKilled(t *testing.T) {
 	t.Parallel()
-	const objects, kills = 200, 8
+	const objects = 200
+	kills := 8
+	if *soak > 0 {
+		kills = 50
+	}
 	w := newWorld(t)
 	w.create("torn")
 	fill := func(text string) {

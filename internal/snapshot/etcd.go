@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +24,21 @@ import (
 // Progress is told how far the work is: objects and bytes done, and the same of the whole, 0 when it is not known.
 type Progress func(objects, bytes, ofObjects, ofBytes int64)
 
-// etcdSeries is the newest storage version that the embedded etcd reads.
-const etcdSeries = "3.6"
+// embeddedEtcd is the version of the embedded etcd.
+const embeddedEtcd = "3.6"
+
+// newer tells whether data of one version of etcd are too new for another. Patches do not matter.
+func newer(data, etcd string) bool {
+	var a, b [2]int
+	if etcd == "" {
+		etcd = embeddedEtcd
+	}
+	if n, _ := fmt.Sscanf(strings.TrimPrefix(data, "v"), "%d.%d", &a[0], &a[1]); n != 2 {
+		return false // before 3.6 a snapshot did not say
+	}
+	n, _ := fmt.Sscanf(strings.TrimPrefix(etcd, "v"), "%d.%d", &b[0], &b[1])
+	return n == 2 && slices.Compare(a[:], b[:]) > 0
+}
 
 // Etcd is what a snapshot in etcd's format holds.
 type Etcd struct {
@@ -108,8 +123,8 @@ func (s *sum) Write(p []byte) (int, error) {
 func (s *sum) good() bool { return string(s.hash.Sum(nil)) == string(s.tail) }
 
 // CheckEtcd copies a snapshot of etcd's format to path and checks everything in it. With skipHash the file may come
-// from a data directory, where it has no hash.
-func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool) (*Etcd, error) {
+// from a data directory, where it has no hash. The etcd that is to read it has the version given, "" for the embedded.
+func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string) (*Etcd, error) {
 	if !in.IsEtcd {
 		return nil, fmt.Errorf("%s: no snapshot of etcd: it does not begin as one", in.Name)
 	}
@@ -137,9 +152,9 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool) (*Etc
 	if err := json.Unmarshal(text, &e); err != nil {
 		return nil, fmt.Errorf("%s: check: %w", in.Name, err)
 	}
-	switch v := e.Version; {
-	case v != "" && !strings.HasPrefix(v, etcdSeries+".") && !strings.HasPrefix(v, "3.5."):
-		return nil, fmt.Errorf("%s: its schema is of etcd %s; allowed are 3.5 and %s", in.Name, v, etcdSeries)
+	switch {
+	case newer(e.Version, embeddedEtcd) || newer(e.Version, version):
+		return nil, fmt.Errorf("%s: its schema is of etcd %s; that of the cluster is %s", in.Name, e.Version, cmp.Or(version, embeddedEtcd))
 	case e.Keys == 0:
 		return nil, fmt.Errorf("%s: it has no keys", in.Name)
 	}
@@ -152,14 +167,16 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool) (*Etc
 func RestoreEtcd(ctx context.Context, e *Etcd, path, dir, member, peerURL string, now time.Time) error {
 	const margin = 1_000_000_000 // for clocks that are behind
 	bump := max(now.UnixMicro()-e.Revision, margin)
-	// Its hash was checked, or is not to be.
-	_, err := process.Output(ctx, "etcdutl", "snapshot", "restore", path, "--data-dir="+dir, "--skip-hash-check",
-		"--name="+member, "--initial-cluster="+member+"="+peerURL, "--initial-advertise-peer-urls="+peerURL,
-		fmt.Sprintf("--bump-revision=%d", bump), "--mark-compacted")
-	if err != nil {
+	if _, err := process.Output(ctx, "etcdutl", RestoreArgs(path, dir, member, peerURL, fmt.Sprint(bump))...); err != nil {
 		return fmt.Errorf("restore into etcd: %w", err)
 	}
 	return errors.Join(files.Repair(dir, nil), files.SyncTree(dir))
+}
+
+// RestoreArgs are the arguments of etcdutl for RestoreEtcd. The hash was checked before, or is not to be.
+func RestoreArgs(path, dir, member, peerURL, bump string) []string {
+	return []string{"snapshot", "restore", path, "--data-dir=" + dir, "--skip-hash-check", "--name=" + member,
+		"--initial-cluster=" + member + "=" + peerURL, "--initial-advertise-peer-urls=" + peerURL, "--bump-revision=" + bump, "--mark-compacted"}
 }
 
 // contextReader ends when its context does.

@@ -55,8 +55,8 @@ type Input struct {
 	Name          string // for messages
 	IsEtcd        bool   // it is of etcd's format: a database, which begins with a page of its own
 	file          *os.File
-	raw           *counter
-	size          int64
+	raw           io.Reader // as it is
+	size          int64     // of the file; 0: not known
 }
 
 // Open opens the file at path; the path - is in. Whether it is compressed is seen from its content. What is no
@@ -65,7 +65,7 @@ func Open(path string, in io.Reader) (*Input, error) {
 	i := &Input{Name: path}
 	if path == "-" {
 		i.Name = "standard input"
-		i.raw = &counter{Reader: in}
+		i.raw = in
 	} else {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -77,7 +77,7 @@ func Open(path string, in io.Reader) (*Input, error) {
 		if i.file, err = os.Open(path); err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, unpath(err))
 		}
-		i.raw, i.size = &counter{Reader: i.file}, info.Size()
+		i.raw, i.size = i.file, info.Size()
 	}
 	if err := i.decompress(); err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -116,7 +116,6 @@ func (i *Input) Rewind() error {
 	if _, err := i.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read %s: %w", i.Name, unpath(err))
 	}
-	i.raw.n = 0
 	return i.decompress()
 }
 
@@ -147,27 +146,12 @@ func (i *Input) Spool(ctx context.Context, path string) error {
 	return nil
 }
 
-// Progress is how many bytes of the file were read, and how many there are: 0 when that is not known.
-func (i *Input) Progress() (done, total int64) { return i.raw.n, i.size }
-
 // Close closes the file.
 func (i *Input) Close() error {
 	if i.file == nil {
 		return nil
 	}
 	return i.file.Close()
-}
-
-// counter counts what is read through it.
-type counter struct {
-	io.Reader
-	n int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // unpath strips the path that a message names already.

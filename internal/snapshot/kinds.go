@@ -174,7 +174,7 @@ func (k *Kinds) define(text []byte) error {
 	return nil
 }
 
-// key is where etcd has an object. The groups of the API server itself go without their name, but for the two that
+// key is where etcd has an object, below the prefix of all. The groups of the API server itself go without their name, but for the two that
 // came as servers of their own.
 func (k *Kinds) key(kind Kind, namespace, name string) string {
 	at := kind.Resource
@@ -195,7 +195,7 @@ func (k *Kinds) key(kind Kind, namespace, name string) string {
 	if kind.Namespaced {
 		at += "/" + namespace
 	}
-	return "/registry/" + at + "/" + name
+	return "/" + at + "/" + name
 }
 
 // matches tells whether a filter means this kind: resource, resource.group or resource.version.group, where the

@@ -27,6 +27,8 @@ type Filter struct {
 	IgnoreErrors  bool // leave out objects that cannot be restored
 	IgnoreUnknown bool // leave out objects of kinds that the API server does not have
 	Shift         bool // move all times by the age of the snapshot
+
+	Prefix string // of all keys in etcd
 }
 
 // selects tells whether an object is meant, but for its kind.
@@ -44,6 +46,12 @@ func (f Filter) selects(kind Kind, namespace, name string, set map[string]string
 
 // DefaultPage is how many objects are asked for at a time.
 const DefaultPage = 500
+
+// A page is to have this many bytes. How large objects are is seen from a first, small one.
+const (
+	pageBytes = 4 << 20
+	firstPage = 50
+)
 
 // List says what to write into a snapshot in YAML.
 type List struct {
@@ -91,8 +99,8 @@ func SaveObjects(ctx context.Context, kinds *Kinds, list List, out io.Writer, pr
 		s.done.Missing = append(s.done.Missing, version+": its server does not answer")
 	}
 	go s.fetch(ctx, chosen)
-	counted := &counter{}
-	w := NewWriter(io.MultiWriter(out, writeCounter{counted}))
+	written := &counter{Writer: out}
+	w := NewWriter(written)
 	w.Begin(time.Now(), strings.TrimSpace("of "+list.Source))
 	for p := range s.pages {
 		if p.err != nil {
@@ -104,7 +112,7 @@ func SaveObjects(ctx context.Context, kinds *Kinds, list List, out io.Writer, pr
 			}
 		}
 		if progress != nil {
-			progress(int64(w.Count()), counted.n, 0, 0)
+			progress(int64(w.Count()), written.n, 0, 0)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -168,7 +176,7 @@ func (s *lister) send(ctx context.Context, p page) {
 
 // kind lists one kind, page by page, at the revision of the first list of all.
 func (s *lister) kind(ctx context.Context, kind Kind) error {
-	query := url.Values{"limit": {strconv.Itoa(s.list.Page)}}
+	query, limit := url.Values{}, min(s.list.Page, firstPage)
 	if s.list.Labels != nil {
 		query.Set("labelSelector", s.list.Labels.String())
 	}
@@ -181,6 +189,7 @@ func (s *lister) kind(ctx context.Context, kind Kind) error {
 		namespace = s.list.Namespaces[0]
 	}
 	for {
+		query.Set("limit", strconv.Itoa(limit))
 		body, err := s.kinds.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: kind.resource().Path(namespace, ""), Query: query})
 		if err != nil {
 			return err
@@ -201,6 +210,9 @@ func (s *lister) kind(ctx context.Context, kind Kind) error {
 		s.send(ctx, page{kind: kind, items: list.Items})
 		if list.Metadata.Continue == "" {
 			return ctx.Err()
+		}
+		if n := len(list.Items); n > 0 { // large objects come in smaller pages, so that memory does not depend on them
+			limit = min(s.list.Page, max(1, pageBytes/(1+len(body)/n)))
 		}
 		query.Set("continue", list.Metadata.Continue)
 		query.Del("resourceVersion") // the token has it
@@ -230,10 +242,14 @@ func (s *lister) write(w *Writer, kind Kind, item any) error {
 	return w.Write(object)
 }
 
-// writeCounter counts what is written.
-type writeCounter struct{ *counter }
+// counter counts what is written through it.
+type counter struct {
+	io.Writer
+	n int64
+}
 
-func (w writeCounter) Write(p []byte) (int, error) {
-	w.n += int64(len(p))
-	return len(p), nil
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n += int64(n)
+	return n, err
 }

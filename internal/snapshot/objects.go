@@ -220,11 +220,6 @@ func (c *checker) object(d Document) error {
 		c.owned(&h, d.Line)
 		return nil
 	}
-	if gvk.Group == "apiextensions.k8s.io" && gvk.Kind == "CustomResourceDefinition" {
-		if err := c.kinds.define(d.JSON); err != nil {
-			return at(fmt.Errorf("%s: %w", &h, err))
-		}
-	}
 	kind, ok := c.kinds.byType[gvk]
 	if !ok {
 		l := c.unknown[gvk]
@@ -236,7 +231,15 @@ func (c *checker) object(d Document) error {
 		l.heads = append(l.heads, located{h, d.Line})
 		return nil
 	}
-	return c.known(kind, h, d.Line, d.JSON)
+	if err := c.known(kind, h, d.Line, d.JSON); err != nil {
+		return err
+	}
+	if gvk.Group == "apiextensions.k8s.io" && gvk.Kind == "CustomResourceDefinition" && c.meant(kind, &h) {
+		if err := c.kinds.define(d.JSON); err != nil {
+			return at(fmt.Errorf("%s: %w", &h, err))
+		}
+	}
+	return nil
 }
 
 // known takes note of an object whose kind is known. The text is nil where it need not be checked.

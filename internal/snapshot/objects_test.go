@@ -99,11 +99,11 @@ func TestKinds(t *testing.T) {
 		t.Error(got)
 	}
 	for id, want := range map[string]string{
-		"pods": "/registry/pods/n/x", "nodes": "/registry/minions/x", "services": "/registry/services/specs/n/x",
-		"endpoints": "/registry/services/endpoints/n/x", "ingresses.networking.k8s.io": "/registry/ingress/n/x",
-		"replicationcontrollers": "/registry/controllers/n/x", "deployments.apps": "/registry/deployments/n/x",
-		"shops.example.com": "/registry/example.com/shops/n/x",
-		"customresourcedefinitions.apiextensions.k8s.io": "/registry/apiextensions.k8s.io/customresourcedefinitions/x",
+		"pods": "/pods/n/x", "nodes": "/minions/x", "services": "/services/specs/n/x",
+		"endpoints": "/services/endpoints/n/x", "ingresses.networking.k8s.io": "/ingress/n/x",
+		"replicationcontrollers": "/controllers/n/x", "deployments.apps": "/deployments/n/x",
+		"shops.example.com": "/example.com/shops/n/x",
+		"customresourcedefinitions.apiextensions.k8s.io": "/apiextensions.k8s.io/customresourcedefinitions/x",
 	} {
 		for _, kind := range k.all {
 			if kind.String() == id && k.key(kind, "n", "x") != want {
@@ -246,6 +246,18 @@ func TestEncode(t *testing.T) {
 			if data, err := encode(o); err != nil || !bytes.HasPrefix(data, []byte(tt.want)) {
 				t.Errorf("%s: %.40q %v", tt.kind, data, err)
 			}
+		}
+	}
+}
+
+func TestNewer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		data, etcd string
+		want       bool
+	}{{"3.6.0", "", false}, {"3.7.0", "", true}, {"3.10.0", "v3.9.1", true}, {"4.0.0", "", true}, {"", "3.5.21", false}, {"3.6.0", "3.5.21-0", true}, {"3.5.0", "3.5.1", false}} {
+		if got := newer(tt.data, tt.etcd); got != tt.want {
+			t.Errorf("data of %q, etcd %q: newer %t", tt.data, tt.etcd, got)
 		}
 	}
 }

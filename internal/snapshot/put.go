@@ -26,7 +26,7 @@ import (
 )
 
 // inFlight is how many objects are written to etcd at a time; it waits for the disk once for many.
-const inFlight = 32
+const inFlight = 16
 
 // eventLife is how long the API server keeps events.
 const eventLife = time.Hour
@@ -47,8 +47,8 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &putter{Objects: o, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
-	documents := make(chan Document, inFlight)
+	p := &putter{Objects: o, name: in.Name, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
+	documents := make(chan Document)
 	var workers sync.WaitGroup
 	for range inFlight {
 		workers.Go(func() {
@@ -68,6 +68,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 
 type putter struct {
 	*Objects
+	name     string
 	etcd     *clientv3.Client
 	lease    clientv3.LeaseID
 	fail     context.CancelCauseFunc
@@ -114,7 +115,7 @@ func (p *putter) one(ctx context.Context, d Document) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	err = &LineError{"snapshot", d.Line, err}
+	err = &LineError{p.name, d.Line, err}
 	if !p.filter.IgnoreErrors {
 		p.fail(err)
 		return
@@ -165,7 +166,7 @@ func (p *putter) put(ctx context.Context, d Document) error {
 	if kind.Resource == "events" {
 		options = append(options, clientv3.WithLease(p.lease))
 	}
-	if _, err := p.etcd.Put(ctx, p.kinds.key(kind, h.Metadata.Namespace, h.Metadata.Name), string(data), options...); err != nil {
+	if _, err := p.etcd.Put(ctx, p.filter.Prefix+p.kinds.key(kind, h.Metadata.Namespace, h.Metadata.Name), string(data), options...); err != nil {
 		return fmt.Errorf("%s: %w", &h, err)
 	}
 	p.report(1)

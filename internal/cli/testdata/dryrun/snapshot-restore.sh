@@ -1,0 +1,152 @@
+etcdutl \
+  snapshot \
+  status \
+  /tmp/s.db
+etcdutl \
+  snapshot \
+  restore \
+  /tmp/s.db \
+  --data-dir=<home>/.kwok/clusters/x/restore/etcd \
+  --skip-hash-check \
+  --name=node0 \
+  --initial-cluster=node0=unix://etcd:1 \
+  --initial-advertise-peer-urls=unix://etcd:1 \
+  --bump-revision=1000000000 \
+  --mark-compacted
+kill $(cat <home>/.kwok/clusters/x/pids/kwok-controller.pid)
+rm <home>/.kwok/clusters/x/pids/kwok-controller.pid
+kill $(cat <home>/.kwok/clusters/x/pids/kube-scheduler.pid)
+rm <home>/.kwok/clusters/x/pids/kube-scheduler.pid
+kill $(cat <home>/.kwok/clusters/x/pids/kube-controller-manager.pid)
+rm <home>/.kwok/clusters/x/pids/kube-controller-manager.pid
+kill $(cat <home>/.kwok/clusters/x/pids/kube-apiserver.pid)
+rm <home>/.kwok/clusters/x/pids/kube-apiserver.pid
+kill $(cat <home>/.kwok/clusters/x/pids/etcd.pid)
+rm <home>/.kwok/clusters/x/pids/etcd.pid
+mv \
+  <home>/.kwok/clusters/x/etcd \
+  <home>/.kwok/clusters/x/etcd.prev
+mv \
+  <home>/.kwok/clusters/x/restore/etcd \
+  <home>/.kwok/clusters/x/etcd
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  etcd \
+  --name=node0 \
+  --data-dir=etcd \
+  --auto-compaction-retention=1 \
+  --quota-backend-bytes=8589934592 \
+  --heartbeat-interval=10 \
+  --election-timeout=100 \
+  --listen-peer-urls=unix://etcd:1 \
+  --initial-advertise-peer-urls=unix://etcd:1 \
+  --initial-cluster=node0=unix://etcd:1 \
+  --advertise-client-urls=unix://etcd:0 \
+  --listen-client-urls=unix://etcd:0 \
+  ><home>/.kwok/clusters/x/logs/etcd.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-apiserver \
+  --etcd-prefix=/registry \
+  --etcd-servers=unix://etcd:0 \
+  --allow-privileged=true \
+  --endpoint-reconciler-type=none \
+  --bind-address=127.0.0.1 \
+  --advertise-address=127.0.0.1 \
+  --secure-port=6443 \
+  --service-cluster-ip-range=10.96.0.0/12 \
+  --tls-cert-file=pki/kube-apiserver.crt \
+  --tls-private-key-file=pki/kube-apiserver.key \
+  --client-ca-file=pki/ca.crt \
+  --kubelet-client-certificate=pki/apiserver-kubelet-client.crt \
+  --kubelet-client-key=pki/apiserver-kubelet-client.key \
+  --kubelet-certificate-authority=pki/ca.crt \
+  --service-account-key-file=pki/sa.pub \
+  --service-account-signing-key-file=pki/sa.key \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+  --proxy-client-cert-file=pki/front-proxy-client.crt \
+  --proxy-client-key-file=pki/front-proxy-client.key \
+  --requestheader-client-ca-file=pki/front-proxy-ca.crt \
+  --requestheader-allowed-names=front-proxy-client \
+  --requestheader-username-headers=X-Remote-User \
+  --requestheader-group-headers=X-Remote-Group \
+  --requestheader-extra-headers-prefix=X-Remote-Extra- \
+  --authorization-mode=Node,RBAC \
+  ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-controller-manager \
+  --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=10257 \
+  --tls-cert-file=pki/kube-controller-manager-serving.crt \
+  --tls-private-key-file=pki/kube-controller-manager-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --kubeconfig=config/kube-controller-manager.kubeconfig \
+  --leader-elect=false \
+  --kube-api-qps=5000 \
+  --kube-api-burst=10000 \
+  --node-monitor-period=5s \
+  --node-monitor-grace-period=40s \
+  --root-ca-file=pki/ca.crt \
+  --service-account-private-key-file=pki/sa.key \
+  --use-service-account-credentials=true \
+  --controllers='*,-ttl-controller' \
+  ><home>/.kwok/clusters/x/logs/kube-controller-manager.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-scheduler \
+  --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
+  --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=10259 \
+  --tls-cert-file=pki/kube-scheduler-serving.crt \
+  --tls-private-key-file=pki/kube-scheduler-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --kubeconfig=config/kube-scheduler.kubeconfig \
+  --leader-elect=false \
+  --kube-api-qps=5000 \
+  --kube-api-burst=10000 \
+  ><home>/.kwok/clusters/x/logs/kube-scheduler.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
+cd <home>/.kwok/clusters/x && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kwok-controller \
+  --manage-all-nodes=true \
+  --kubeconfig=config/kwok-controller.kubeconfig \
+  --config=kwok.yaml \
+  --node-ip= \
+  --node-name=localhost \
+  --node-port=10247 \
+  --server-address=127.0.0.1:10247 \
+  --node-lease-duration-seconds=40 \
+  ><home>/.kwok/clusters/x/logs/kwok-controller.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/x/pids/kwok-controller.pid
+# Set up manifest for kwok-controller
+rm \
+  -rf \
+  <home>/.kwok/clusters/x/etcd.prev

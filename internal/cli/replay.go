@@ -72,6 +72,7 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 	if err != nil {
 		return err
 	}
+	replay.Prefix = c.EtcdPrefix()
 	r, err := snapshot.CheckRecording(ctx, in, kinds, replay)
 	if err != nil {
 		return err

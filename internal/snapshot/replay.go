@@ -13,9 +13,10 @@ import (
 
 // Replay says how to play a recording.
 type Replay struct {
-	Snapshot      bool // only the objects, and not the changes after them
-	IgnoreErrors  bool // leave out what cannot be played
-	IgnoreUnknown bool // leave out what is of kinds that the API server does not have
+	Prefix        string // of all keys in etcd
+	Snapshot      bool   // only the objects, and not the changes after them
+	IgnoreErrors  bool   // leave out what cannot be played
+	IgnoreUnknown bool   // leave out what is of kinds that the API server does not have
 	Clock         *Clock
 }
 
@@ -217,6 +218,7 @@ func (p *player) one(ctx context.Context, e *entry) error {
 }
 
 func (p *player) put(ctx context.Context, e *entry, key string, data []byte) (err error) {
+	key = p.replay.Prefix + key
 	switch {
 	case data == nil:
 		_, err = p.etcd.Delete(ctx, key)

@@ -174,8 +174,8 @@ func visible(text string) string {
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d)/1e6) }
 
-// mostListed is how many lines of each table a person is shown.
-const mostListed = 10
+// topRows is how many lines of each table a person is shown.
+const topRows = 10
 
 func printSummary(w io.Writer, s *audit.Summary) error {
 	if s.Requests == 0 {
@@ -193,10 +193,10 @@ func printSummary(w io.Writer, s *audit.Summary) error {
 		rows []audit.Count
 	}{{"USER", s.Users}, {"VERB", s.Verbs}, {"RESOURCE", s.Resources}, {"CODE", s.Codes}} {
 		fmt.Fprintf(t, "\n%s\tREQUESTS\tSHARE\n", table.head)
-		for _, r := range table.rows[:min(mostListed, len(table.rows))] {
+		for _, r := range table.rows[:min(topRows, len(table.rows))] {
 			fmt.Fprintf(t, "%s\t%d\t%.1f%%\n", visible(r.Name), r.Requests, 100*float64(r.Requests)/float64(s.Requests))
 		}
-		if more := len(table.rows) - mostListed; more > 0 {
+		if more := len(table.rows) - topRows; more > 0 {
 			fmt.Fprintf(t, "(%d more, see -o json)\n", more)
 		}
 		if err := t.Flush(); err != nil {

@@ -212,10 +212,11 @@ func TestReplayOfDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.create("kwok")
+	const made = "\n  kind: Node\n" // what creates a node has it
 	path := filepath.Join(w.home, "run.yaml.gz")
 	rec := w.recorder("snapshot", "record", "--path", path)
 	w.ok("scale", "node", "--replicas", "20")
-	w.eventually(time.Minute, "the changes are in the file", func() bool { return strings.Contains(unzip(t, path), "node-000019") })
+	w.eventually(time.Minute, "the changes are in the file", func() bool { return strings.Count(unzip(t, path), made) == 20 })
 	w.kill(rec.cmd.Process.Pid)
 	rec.wait()
 	w.kubectl("kwok", "delete", "nodes", "--all")
@@ -223,13 +224,14 @@ func TestReplayOfDamage(t *testing.T) {
 	pids := w.pids("kwok")
 	text := unzip(t, path) // what a recorder that was killed has left
 	head, tail, _ := strings.Cut(text, "kind: ResourcePatch")
-	half := head + "kind: ResourcePatch" + tail[:len(tail)/2]
+	half := text[:nth(text, made, 10)]
+	change := strings.LastIndex(head, "---\n")
 	for name, tt := range map[string]struct{ text, says string }{
 		"empty.yaml":   {"", "it is empty"},
 		"syntax.yaml":  {strings.Replace(text, "method: create", "method: [create", 1), "line "},
 		"method.yaml":  {strings.Replace(text, "method: create", "method: explode", 1), `"explode"`},
 		"unknown.yaml": {text + "\n---\napiVersion: acme.io/v1\nkind: Widget\nmetadata: {name: a, namespace: b}\n---\n" + tail, "Widget"},
-		"type.yaml":    {head + "kind: ResourcePatch" + strings.Replace(tail, "template:\n", "template:\n  spec: 5\n", 1), "line "},
+		"type.yaml":    {head[:change] + badNode + head[change:] + "kind: ResourcePatch" + tail, "create of nodes bad"},
 		"bomb.yaml":    {inputs["bomb.yaml"], "bomb.yaml"},
 		"binary.yaml":  {inputs["binary.yaml"], "binary.yaml"},
 		"middle.yaml":  {half + "\n---\n# kwokctl snapshot ends, objects: 100000\n", "100000"},
@@ -265,10 +267,10 @@ func TestReplayOfDamage(t *testing.T) {
 	write(t, filepath.Join(w.home, "half.yaml"), half)
 	r := w.run("snapshot", "replay", "--path", "half.yaml", "--speed", "0")
 	if r.code != 0 || !strings.Contains(r.stderr, "not whole") {
-		t.Errorf("half of a recording: exit status %d: %s", r.code, r.stderr)
+		t.Errorf("a part of a recording: exit status %d: %s", r.code, r.stderr)
 	}
 	if n := strings.Count(w.kubectl("kwok", "get", "nodes", "-o", "name"), "\n"); n == 0 || n >= 20 {
-		t.Errorf("half of a recording made %d nodes of 20", n)
+		t.Errorf("a part of a recording made %d nodes of 20", n)
 	}
 	if r := w.run("snapshot", "replay", "--path", path, "--speed", "0"); r.code != 0 || !strings.Contains(r.stderr, "not whole") {
 		t.Errorf("what a killed recorder has left: exit status %d: %s", r.code, r.stderr)
@@ -287,6 +289,25 @@ func TestReplayOfDamage(t *testing.T) {
 	}
 	w.ready("kwok")
 }
+
+// nth is where a word occurs for the nth time.
+func nth(text, word string, n int) int {
+	at := 0
+	for range n {
+		at += strings.Index(text[at:], word) + len(word)
+	}
+	return at
+}
+
+// badNode is a change that would leave what the API server cannot read.
+const badNode = `---
+apiVersion: action.kwok.x-k8s.io/v1alpha1
+kind: ResourcePatch
+resource: {version: v1, resource: nodes}
+target: {name: bad}
+method: create
+template: {apiVersion: v1, kind: Node, metadata: {name: bad}, spec: 5}
+`
 
 // unzip is the text of a compressed file, as far as there is one.
 func unzip(t *testing.T, path string) string {

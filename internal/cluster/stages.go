@@ -13,7 +13,12 @@ import (
 // when there may be stages for kinds other than nodes and pods.
 func stageManifests(kinds []string, others []api.Object) ([]byte, error) {
 	var all []byte
-	for _, kind := range kinds {
+	kinds = slices.Clone(kinds)
+	for _, c := range api.Of[*api.KwokConfiguration](others) { // the controller's own configuration may name them too
+		kinds = append(kinds, c.Options.EnableCRDs...)
+	}
+	slices.Sort(kinds)
+	for _, kind := range slices.Compact(kinds) {
 		text, ok := kustomize.CRD(kind)
 		if !ok {
 			var known []string

@@ -31,6 +31,7 @@ type player struct {
 	life    *stage.Lifecycle
 	synced  bool // its first epoch is complete
 	missing bool // the API server does not have it (yet)
+	refused error
 	renew   chan struct{}
 	stop    context.CancelFunc // ends its reader; nil: none is at work
 }

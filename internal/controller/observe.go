@@ -15,6 +15,10 @@ func (l *loop) take(b batch) {
 			l.tryLease(n)
 		}
 	}
+	if b.refused != nil {
+		l.refuse(b.kind, b.refused)
+		return
+	}
 	if b.kind == stageObjects {
 		l.takeStages(b)
 		return
@@ -40,9 +44,7 @@ func (l *loop) take(b batch) {
 
 // begin starts an epoch: what it does not confirm is gone.
 func (l *loop) begin(k kind, where *kube.Resource) {
-	if where != nil {
-		l.found(k, *where)
-	}
+	l.found(k, where)
 	for i := range l.t.e {
 		if l.t.e[i].kind == k {
 			l.t.e[i].flags &^= confirmed

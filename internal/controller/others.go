@@ -85,12 +85,23 @@ func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew 
 	}
 }
 
-// found takes note of where a kind lives.
-func (l *loop) found(k kind, where kube.Resource) {
+// found takes note that a kind can be read, and of where it lives if that had to be looked for.
+func (l *loop) found(k kind, where *kube.Resource) {
 	p := l.kinds[k]
-	p.where = where
-	if p.missing {
-		p.missing = false
+	if where != nil {
+		p.where = *where
+	}
+	if p.missing || p.refused != nil {
+		p.missing, p.refused = false, nil
+		l.judge()
+	}
+}
+
+// refuse takes note that we may not read a kind.
+func (l *loop) refuse(k kind, err error) {
+	if p := l.kinds[k]; p.refused == nil {
+		p.refused = err
+		l.log.Warn("no right to read a kind that stages are for", "object", p.ref.Kind+" of "+p.ref.APIGroup, "err", err)
 		l.judge()
 	}
 }

@@ -295,9 +295,11 @@ const (
 
 // judge brings the conditions of the Stages in the cluster up to date.
 func (l *loop) judge() {
-	missing := map[api.ResourceRef]bool{}
-	for _, p := range l.kinds {
-		missing[p.ref] = p.missing
+	of := map[api.ResourceRef]*player{}
+	for k, p := range l.kinds {
+		if kind(k) != stageObjects {
+			of[p.ref] = p
+		}
 	}
 	for name, s := range l.cat.live {
 		c, bad := l.cat.aside[s.Stage]
@@ -306,7 +308,10 @@ func (l *loop) judge() {
 		case s.bad != nil:
 			c = api.Condition{Type: conditionReady, Status: "False", Reason: reasonInvalid, Message: s.bad.Error()}
 		case bad:
-		case missing[ref]:
+		case of[ref] != nil && of[ref].refused != nil:
+			c = api.Condition{Type: conditionReady, Status: "False", Reason: "Forbidden",
+				Message: fmt.Sprintf("spec.resourceRef: %v", of[ref].refused)}
+		case of[ref] != nil && of[ref].missing:
 			c = api.Condition{Type: conditionReady, Status: "False", Reason: "KindNotFound",
 				Message: fmt.Sprintf("spec.resourceRef: the API server does not have kind %s of %s", ref.Kind, ref.APIGroup)}
 		default:

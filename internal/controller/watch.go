@@ -34,6 +34,7 @@ type batch struct {
 	events     []event
 	where      *kube.Resource   // with begin: where the kind lives, if that had to be found
 	missing    bool             // the API server does not have the kind
+	refused    error            // we have no right to read it
 	leases     map[string]lease // all leases there are, once
 }
 
@@ -66,8 +67,11 @@ var (
 // backoff is the time before try n, from 20 ms up to a second.
 func backoff(n int) time.Duration { return min(20*time.Millisecond<<min(n, 10), time.Second) }
 
-// maxForbidden is the longest pause between two tries of what we have no right to.
-const maxForbidden = 15 * time.Second
+// After so many refusals we seem to have no right to a kind, and ask for it seldom.
+const (
+	maxRefusals  = 10
+	maxForbidden = 15 * time.Second
+)
 
 // run reads until ctx ends, or until the server no longer has the kind.
 func (r *reader) run(ctx context.Context) {
@@ -75,7 +79,7 @@ func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := r.renewable(ctx)
-		if ctx.Err() != nil || errors.Is(err, errNoKind) {
+		if ctx.Err() != nil || errors.Is(err, errNoKind) && r.where != nil {
 			return
 		}
 		if errors.Is(err, errExpired) || errors.Is(err, errRenew) {
@@ -90,8 +94,9 @@ func (r *reader) run(ctx context.Context) {
 			r.log.Info("waiting for the API server", "object", r.name, "err", err)
 		}
 		pause := backoff(failed)
-		if forbidden(err) && failed > 10 {
+		if forbidden(err) && failed > maxRefusals {
 			pause = maxForbidden
+			r.send(ctx, batch{kind: r.kind, refused: err})
 		}
 		if !wait(ctx, pause) {
 			return

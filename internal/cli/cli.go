@@ -174,6 +174,10 @@ func newRoot(env *Env) *cobra.Command {
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),
 		newHack(env),
 	)
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil { // cobra's prints its help for a shell that it does not know
+		c.Args, c.RunE = group, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	completeFlags(env, root)
 	return root
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,6 +75,9 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := env.open()
+			if errors.Is(err, cluster.ErrNotFound) && asksForHelp(args) {
+				return become(env, name, args)
+			}
 			if err != nil {
 				return err
 			}
@@ -87,13 +91,26 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 			if own := ownTool(name, &c.Config.Options); own != "" {
 				return fmt.Errorf("run %s: %w", own, syscall.Exec(own, append(append([]string{name}, ours...), args...), os.Environ()))
 			}
-			signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
-			if status := env.Applet(name, append(ours, args...)); status != 0 {
-				return statusError(status)
-			}
-			return nil
+			return become(env, name, append(ours, args...))
 		},
 	}
+}
+
+// become runs an embedded program in place of this one.
+func become(env *Env, name string, args []string) error {
+	signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
+	if status := env.Applet(name, args); status != 0 {
+		return statusError(status)
+	}
+	return nil
+}
+
+// asksForHelp tells whether a program is only to say how it is used, which needs no cluster.
+func asksForHelp(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return len(args) == 0 || args[0] == "help" || slices.Contains(args, "--help") || slices.Contains(args, "-h")
 }
 
 // ownTool is the program that the user has for a tool in place of the embedded one.

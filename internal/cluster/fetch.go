@@ -54,7 +54,10 @@ func Artifacts(cfg *api.KwokctlConfiguration) ([]Artifact, error) {
 	if err := checkRuntime(&cfg.Options); err != nil {
 		return nil, err
 	}
-	if err := locate(&cfg.Options); err != nil {
+	if err := components.Locate(&cfg.Options, runtime.GOOS, runtime.GOARCH); err != nil {
+		return nil, err
+	}
+	if err := checkContained(cfg); err != nil {
 		return nil, err
 	}
 	all := []Artifact{}
@@ -62,14 +65,6 @@ func Artifacts(cfg *api.KwokctlConfiguration) ([]Artifact, error) {
 		all = append(all, Artifact{l.component, l.from})
 	}
 	return all, nil
-}
-
-// locate finds out where the programs of other versions are. Containers run this one.
-func locate(o *components.Options) error {
-	if o.Runtime != "" && o.Runtime != "binary" {
-		return nil
-	}
-	return components.Locate(o, runtime.GOOS, runtime.GOARCH)
 }
 
 // fetch gets the programs of a cluster that are not in the cache yet.

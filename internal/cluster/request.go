@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"kwokctl/internal/api"
@@ -26,10 +27,10 @@ func (r *Create) check() error {
 	if err := checkRuntime(&r.Config.Options); err != nil {
 		return err
 	}
-	if err := checkContained(r.Config); err != nil {
+	if err := components.Locate(&r.Config.Options, runtime.GOOS, runtime.GOARCH); err != nil {
 		return err
 	}
-	if err := locate(&r.Config.Options); err != nil {
+	if err := checkContained(r.Config); err != nil {
 		return err
 	}
 	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {

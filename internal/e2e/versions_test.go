@@ -161,4 +161,6 @@ func TestArtifacts(t *testing.T) {
 	}
 	w.fails(2, []string{"binary and image"}, "get", "artifacts", "--filter", "x")
 	w.fails(1, []string{"runtime"}, "get", "artifacts", "--runtime", "x")
+	w.fails(1, []string{"the image of this binary"}, "get", "artifacts", "--runtime", "docker") // which has one version
+	w.fails(1, []string{"the image of this binary"}, "create", "cluster", "--runtime", "docker")
 }

@@ -79,6 +79,9 @@ func newSnapshotSave(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if env.dryRun {
+			return c.DrySave(o.path, o.format == formatEtcd, &cluster.Script{Out: env.Out})
+		}
 		if err := c.Running(cmd.Context()); err != nil {
 			return err
 		}
@@ -184,6 +187,9 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 			return err
 		}
 		defer closeFile()
+		if env.dryRun {
+			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryRestore(r, s) })
+		}
 		r.Observe = show.observe
 		began := time.Now()
 		if err := home.Restore(cmd.Context(), env.name, r); err != nil {
@@ -254,6 +260,10 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		}
 		path, err := kubeconfig.Path(configPath, false, env.Getenv)
 		if err != nil {
+			return err
+		}
+		if env.dryRun {
+			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
 			return err
 		}
 		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"

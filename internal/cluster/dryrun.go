@@ -150,6 +150,9 @@ func (h Home) DryCreate(req Create, s *Script) error {
 		s.file(filepath.Join(c.Dir, f.Path), f.Data)
 	}
 	s.Printf("# Save kubeconfig to %s\n", filepath.Join(c.Dir, adminConfig))
+	if req.Restore != nil {
+		s.Printf("# Begin with the state in %s\n", req.Restore.From.Name)
+	}
 	return c.dryStart(s, req.Kubeconfig)
 }
 
@@ -222,4 +225,29 @@ func (c *Cluster) DryExportLogs(dir string, s *Script) error {
 	}
 	s.Printf("cp %s %s\n", filepath.Join(c.Dir, configFile), filepath.Join(target, configFile))
 	return s.Err()
+}
+
+// DrySave writes how the state of the cluster is saved.
+func (c *Cluster) DrySave(path string, etcd bool, s *Script) error {
+	if etcd {
+		s.Command("etcdctl", "--endpoints=unix://"+c.EtcdSocket(), "snapshot", "save", path)
+	} else {
+		s.Printf("# Save objects of cluster %s to %s\n", c.Name, path)
+	}
+	return s.Err()
+}
+
+// DryRestore writes what Restore would do.
+func (c *Cluster) DryRestore(r Restore, s *Script) error {
+	if !r.From.IsEtcd {
+		s.Printf("# Restore objects of %s to cluster %s\n", r.From.Name, c.Name)
+		return s.Err()
+	}
+	if err := c.DryStop(s); err != nil {
+		return err
+	}
+	data, fresh := filepath.Join(c.Dir, components.DataDir), filepath.Join(c.Dir, "etcd-data")
+	s.Command("etcdutl", "snapshot", "restore", r.From.Name, "--data-dir="+fresh)
+	s.Printf("rm -rf %s\nmv %s %s\n", data, fresh, data)
+	return s.Start(context.Background(), c.specs, nil)
 }

@@ -1,0 +1,5 @@
+etcdctl \
+  --endpoints=unix://<home>/.kwok/clusters/x/etcd:0 \
+  snapshot \
+  save \
+  /tmp/state.db

@@ -49,6 +49,7 @@ template: "kind: Node"
 	run("create", "--dry-run create cluster --name x"+ports)
 	run("create-options", "--dry-run create cluster --name x -c "+home+"/conf.yaml --kube-scheduler-config "+scheduler+
 		" --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
+	run("create-docker", "--dry-run create cluster --name x --runtime docker"+ports)
 	if entries, err := os.ReadDir(filepath.Join(home, ".kwok")); err == nil {
 		t.Errorf("a dry run has written %v", entries)
 	}
@@ -65,13 +66,23 @@ template: "kind: Node"
 	writeTest(t, filepath.Join(dir, ".kwokctl"), "x\n")
 	for name, args := range map[string]string{
 		"create-again": "create cluster", "start": "start cluster", "stop": "stop cluster", "delete": "delete cluster",
-		"delete-all": "delete cluster --all", "logs": "logs etcd -f", "scale": "scale node --replicas 7",
+		"logs": "logs etcd -f", "scale": "scale node --replicas 7",
 		"start-component": "start component etcd", "stop-component": "stop component kube-scheduler", "export-logs": "export logs /tmp/logs",
 		"port-forward": "port-forward kwok-controller 8080:http", "config-tidy": "config tidy", "config-reset": "config reset", "get": "get clusters", "convert": "config convert -w " + home + "/conf.yaml",
 	} {
 		run(name, "--dry-run --name x "+args)
 	}
 	run("kubectl", "--dry-run --name x kubectl get pods -c app -l a!=b")
+	cfg.Options.Runtime = "podman"
+	stored.Reset()
+	if err := api.Save(&stored, cfg); err != nil {
+		t.Fatal(err)
+	}
+	writeTest(t, filepath.Join(dir, "..", "p", "kwok.yaml"), stored.String())
+	writeTest(t, filepath.Join(dir, "..", "p", ".kwokctl"), "p\n")
+	for name, args := range map[string]string{"podman-start": "start cluster", "podman-delete": "delete cluster", "podman-logs": "logs etcd -f"} {
+		run(name, "--dry-run --name p "+args)
+	}
 	writeTest(t, filepath.Join(home, "state.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n")
 	run("snapshot-save", "--dry-run --name x snapshot save --path /tmp/state.db")
 	run("snapshot-save-k8s", "--dry-run --name x snapshot save --format k8s --path /tmp/state.yaml")

@@ -132,6 +132,9 @@ func (s *Settings) Configuration() (*KwokctlConfiguration, error) {
 	if !s.Has("kubeAdmission") {
 		o.KubeAdmission = o.KubeAuthorization
 	}
+	if o.Runtime == "" && len(o.Runtimes) > 0 && !slices.Contains(o.Runtimes, "binary") {
+		o.Runtime = o.Runtimes[0] // else it is binary, which needs nothing to be there
+	}
 	for _, row := range Options() {
 		if !s.Has(row.Field) {
 			continue

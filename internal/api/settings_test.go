@@ -68,6 +68,18 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestRuntimes(t *testing.T) {
+	for in, want := range map[string]string{
+		"{}": "", "{runtimes: [docker]}": "docker", "{runtimes: [podman, docker]}": "podman", "{runtimes: [docker, binary]}": "",
+		"{runtimes: [docker], runtime: podman}": "podman",
+	} {
+		c, err := settings(t, "kind: KwokctlConfiguration\noptions: "+in+"\n").Configuration()
+		if err != nil || c.Options.Runtime != want {
+			t.Errorf("%s: got %q, %v; want %q", in, c.Options.Runtime, err, want)
+		}
+	}
+}
+
 func TestScale(t *testing.T) {
 	for in, want := range map[string][2]int64{
 		"{}":                            {200, 25000},

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kwokctl/internal/api"
+	"kwokctl/internal/cluster"
 	"kwokctl/internal/components"
 	"kwokctl/internal/scale"
 )
@@ -74,7 +76,17 @@ func completeFlags(env *Env, cmd *cobra.Command) {
 	}
 	for flag, list := range map[string]func() []string{
 		"name": env.clusterNames, "components": all, "enable": all, "disable": all,
-		"v":      func() []string { return []string{"DEBUG", "INFO", "WARN", "ERROR"} },
+		"v":          func() []string { return []string{"DEBUG", "INFO", "WARN", "ERROR"} },
+		"log-format": func() []string { return []string{"text", "json"} }, "runtime": cluster.Runtimes,
+		"enable-crds": func() []string {
+			var kinds []string
+			for _, k := range api.Kinds {
+				if k.Version == api.Version {
+					kinds = append(kinds, k.Name)
+				}
+			}
+			return kinds
+		},
 		"output": func() []string { return formats },
 	} {
 		if f := cmd.LocalFlags().Lookup(flag); f != nil {

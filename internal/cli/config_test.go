@@ -185,6 +185,23 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
+// TestLogPaths holds that paths of logs are those that the user means, wherever the controller works.
+func TestLogPaths(t *testing.T) {
+	a := newAccount(t)
+	file := a.file("logs.yaml", "kind: ClusterLogs\nmetadata: {name: x}\nspec: {logs: [{logsFile: a.log, previousLogsFile: /b.log}]}\n---\n"+
+		"kind: Attach\nmetadata: {name: x}\nspec: {attaches: [{logsFile: ../c.log}, {}]}\n")
+	status, out, errs := a.run("", "-c", file, "config", "view")
+	dir, err := os.Getwd()
+	if err != nil || status != 0 {
+		t.Fatal(errs, err)
+	}
+	for _, want := range []string{"logsFile: " + dir + "/a.log\n", "previousLogsFile: /b.log\n", "logsFile: " + filepath.Dir(dir) + "/c.log\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+}
+
 func TestLevels(t *testing.T) {
 	for text, want := range map[string]string{"debug": "DEBUG", "-4": "DEBUG", "0": "INFO", "WARN": "WARN", "4": "WARN", "ERROR+2": "ERROR+2", "info-1": "DEBUG+3", "8": "ERROR"} {
 		if got, err := parseLevel(text); err != nil || got.String() != want {

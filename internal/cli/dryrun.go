@@ -15,8 +15,9 @@ func dryCommands() []string {
 	return []string{
 		"kwokctl", "create", "delete", "start", "stop", "get", "config", "help", "completion",
 		"start component", "stop component", "export", "export logs", "port-forward", "doctor", "kectl", "hack", "hack get", "hack put", "hack delete",
+		"snapshot", "snapshot save", "snapshot restore", "snapshot export", "stage", "stage test", "stage lint", "stage show",
 		"create cluster", "delete cluster", "start cluster", "stop cluster", "logs", "scale", "kubectl", "etcdctl",
-		"snapshot", "snapshot save", "snapshot restore", "get clusters", "get components", "get kubeconfig", "get artifacts",
+		"get clusters", "get components", "get kubeconfig", "get artifacts",
 		"config view", "config tidy", "config reset", "config convert",
 	}
 }
@@ -62,14 +63,6 @@ func (e *Env) dryDelete(home cluster.Home, names []string, kubeconfigPath func(n
 		}
 	}
 	return nil
-}
-
-// drySnapshot writes what a command would do with a snapshot. Programs that would do the same with YAML do not exist.
-func (e *Env) drySnapshot(o snapshotOptions, do func(c *cluster.Cluster, s *cluster.Script, path string) error) error {
-	if o.format == formatK8s || o.path == "-" {
-		return &usageError{errors.New("--dry-run: it shows what is done with files of the etcd format only")}
-	}
-	return e.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return do(c, s, o.path) })
 }
 
 // dryTool writes a call of a tool.

@@ -35,7 +35,7 @@ metadata: {name: node}
 parameters: {a: 1}
 template: "kind: Node"
 `)
-	const ports = " --kube-apiserver-port 6443 --kube-controller-manager-port 10257 --kube-scheduler-port 10259 --controller-port 10247"
+	const ports = " --kube-apiserver-port 26443 --kube-controller-manager-port 26257 --kube-scheduler-port 26259 --controller-port 26247"
 	run := func(name, args string) {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -48,14 +48,15 @@ template: "kind: Node"
 	}
 	run("create", "--dry-run create cluster --name x"+ports)
 	run("create-options", "--dry-run create cluster --name x -c "+home+"/conf.yaml --kube-scheduler-config "+scheduler+
-		" --etcd-port 2379 --kube-apiserver-insecure-port 8080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
+		" --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
+	run("create-docker", "--dry-run create cluster --name x --runtime docker"+ports)
 	if entries, err := os.ReadDir(filepath.Join(home, ".kwok")); err == nil {
 		t.Errorf("a dry run has written %v", entries)
 	}
 
 	dir := filepath.Join(home, ".kwok", "clusters", "x")
 	cfg := api.NewKwokctlConfiguration()
-	cfg.Options.KubeApiserverPort, cfg.Options.KubeControllerManagerPort, cfg.Options.KubeSchedulerPort, cfg.Options.KwokControllerPort = 6443, 10257, 10259, 10247
+	cfg.Options.KubeApiserverPort, cfg.Options.KubeControllerManagerPort, cfg.Options.KubeSchedulerPort, cfg.Options.KwokControllerPort = 26443, 26257, 26259, 26247
 	cfg.Status = api.KwokctlStatus{Version: "1.2.3", Kubeconfig: home + "/.kube/config"}
 	var stored bytes.Buffer
 	if err := api.Save(&stored, cfg); err != nil {
@@ -65,15 +66,31 @@ template: "kind: Node"
 	writeTest(t, filepath.Join(dir, ".kwokctl"), "x\n")
 	for name, args := range map[string]string{
 		"create-again": "create cluster", "start": "start cluster", "stop": "stop cluster", "delete": "delete cluster",
-		"delete-all": "delete cluster --all", "logs": "logs etcd -f", "scale": "scale node --replicas 7",
+		"logs": "logs etcd -f", "scale": "scale node --replicas 7",
 		"start-component": "start component etcd", "stop-component": "stop component kube-scheduler", "export-logs": "export logs /tmp/logs",
 		"port-forward": "port-forward kwok-controller 8080:http", "config-tidy": "config tidy", "config-reset": "config reset", "get": "get clusters", "convert": "config convert -w " + home + "/conf.yaml",
 	} {
 		run(name, "--dry-run --name x "+args)
 	}
-	run("snapshot-save", "--dry-run --name x snapshot save --path /tmp/s.db")
-	run("snapshot-restore", "--dry-run --name x snapshot restore --path /tmp/s.db")
 	run("kubectl", "--dry-run --name x kubectl get pods -c app -l a!=b")
+	cfg.Options.Runtime = "podman"
+	stored.Reset()
+	if err := api.Save(&stored, cfg); err != nil {
+		t.Fatal(err)
+	}
+	writeTest(t, filepath.Join(dir, "..", "p", "kwok.yaml"), stored.String())
+	writeTest(t, filepath.Join(dir, "..", "p", ".kwokctl"), "p\n")
+	for name, args := range map[string]string{"podman-start": "start cluster", "podman-delete": "delete cluster", "podman-logs": "logs etcd -f"} {
+		run(name, "--dry-run --name p "+args)
+	}
+	writeTest(t, filepath.Join(home, "state.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n")
+	run("snapshot-save", "--dry-run --name x snapshot save --path /tmp/state.db")
+	run("snapshot-save-k8s", "--dry-run --name x snapshot save --format k8s --path /tmp/state.yaml")
+	writeTest(t, filepath.Join(home, "state.db"), strings.Repeat("\x00", 16)+"\xed\xda\x0c\xed") // how a database begins
+	run("snapshot-restore", "--dry-run --name x snapshot restore --path "+home+"/state.db")
+	run("snapshot-restore-k8s", "--dry-run --name x snapshot restore --path "+home+"/state.yaml")
+	run("snapshot-export", "--dry-run snapshot export --path /tmp/state.yaml")
+	run("create-from", "--dry-run create cluster --name y --from "+home+"/state.yaml"+strings.ReplaceAll(ports, " 26", " 27"))
 	run("kectl", "--dry-run --name x kectl get no")
 	run("etcdctl", "--dry-run --name x etcdctl get /")
 }

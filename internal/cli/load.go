@@ -73,8 +73,37 @@ func (d *documents) add(e *Env, path string, objs []api.Object) error {
 				continue
 			}
 			t.APIVersion = cmp.Or(t.APIVersion, api.Kinds[i].Version) // a kind alone is enough to be read
+			if err := absoluteLogs(o); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
 			d.rest = append(d.rest, o)
 		}
+	}
+	return nil
+}
+
+// absoluteLogs makes the paths of log files independent of the current directory, which is not that of the controller.
+func absoluteLogs(o api.Object) error {
+	var paths []*string
+	switch o := o.(type) {
+	case *api.Logs:
+		for i := range o.Spec.Logs {
+			paths = append(paths, &o.Spec.Logs[i].LogsFile, &o.Spec.Logs[i].PreviousLogsFile)
+		}
+	case *api.Attach:
+		for i := range o.Spec.Attaches {
+			paths = append(paths, &o.Spec.Attaches[i].LogsFile)
+		}
+	}
+	for _, path := range paths {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = abs
 	}
 	return nil
 }

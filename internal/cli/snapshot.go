@@ -75,12 +75,12 @@ func newSnapshotSave(env *Env) *cobra.Command {
 		if err := o.check(); err != nil {
 			return err
 		}
-		if env.dryRun {
-			return env.drySnapshot(o, (*cluster.Cluster).DrySave)
-		}
 		c, err := env.open()
 		if err != nil {
 			return err
+		}
+		if env.dryRun {
+			return c.DrySave(o.path, o.format == formatEtcd, &cluster.Script{Out: env.Out})
 		}
 		if err := c.Running(cmd.Context()); err != nil {
 			return err
@@ -179,9 +179,6 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		if _, err := home.Open(env.name); err != nil {
 			return err
 		}
-		if env.dryRun {
-			return env.drySnapshot(o, (*cluster.Cluster).DryRestore)
-		}
 		show := newProgress(env, "Restoring cluster "+env.name)
 		defer show.end()
 		bar := newBar(env, "restore")
@@ -190,6 +187,9 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 			return err
 		}
 		defer closeFile()
+		if env.dryRun {
+			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryRestore(r, s) })
+		}
 		r.Observe = show.observe
 		began := time.Now()
 		if err := home.Restore(cmd.Context(), env.name, r); err != nil {
@@ -231,11 +231,8 @@ func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (c
 
 // createFrom lets a new cluster begin with a snapshot, if one is given.
 func (e *Env) createFrom(req *cluster.Create, path string) (closeFile func(), err error) {
-	switch {
-	case path == "":
+	if path == "" {
 		return func() {}, nil
-	case e.dryRun:
-		return nil, &usageError{errors.New("--dry-run: create cluster --from would not follow it")}
 	}
 	req.Restore = &cluster.Restore{}
 	return e.prepareRestore(req.Restore, snapshotOptions{path: path}, newBar(e, "restore"))
@@ -274,6 +271,10 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		}
 		path, err := kubeconfig.Path(configPath, false, env.Getenv)
 		if err != nil {
+			return err
+		}
+		if env.dryRun {
+			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
 			return err
 		}
 		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"

@@ -12,13 +12,25 @@ import (
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
+	"kwokctl/internal/snapshot"
 	"kwokctl/runtimes"
+	"kwokctl/runtimes/docker"
 )
 
 // Script is a runtime that writes what another would do, as an approximate shell script. Nothing is done.
 type Script struct {
-	Out io.Writer
-	err error // the first that writing met
+	Out    io.Writer
+	engine string // of containers; empty for processes
+	fresh  bool   // the containers have to be created
+	err    error  // the first that writing met
+}
+
+// of makes the script one for the runtime of a cluster.
+func (s *Script) of(c *Cluster) *Script {
+	if contained(&c.Config.Options) {
+		s.engine = c.Config.Options.Runtime
+	}
+	return s
 }
 
 // Printf writes lines.
@@ -70,6 +82,10 @@ func (s *Script) Install(context.Context, []runtimes.Spec) error { return s.err 
 // Start writes how the processes are started.
 func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes.Status)) error {
 	for _, spec := range specs {
+		if s.engine != "" {
+			s.container(spec)
+			continue
+		}
 		program := spec.Name
 		if spec.Program != "" && download.Plain(spec.Program) {
 			program = spec.Program
@@ -84,9 +100,34 @@ func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes
 	return s.err
 }
 
+// container writes how a container is created, if it has to be, and started.
+func (s *Script) container(spec runtimes.Spec) {
+	name := docker.ContainerName(spec.Cluster, spec.Name)
+	if s.fresh {
+		words := []string{s.engine + " create", "--name=" + name, "--entrypoint=/bin/" + spec.Name, "--network=kwok-" + spec.Cluster,
+			"--network-alias=" + spec.Name, "--restart=unless-stopped"}
+		for _, p := range spec.Ports {
+			words = append(words, fmt.Sprintf("--publish=%s:%d:%d/tcp", loopback, p.Number, p.Number))
+		}
+		for _, variable := range spec.Env {
+			words = append(words, "--env="+variable)
+		}
+		words = append(append(words, "kwokctl"), spec.Args...)
+		for i, w := range words[1:] {
+			words[i+1] = quote(w)
+		}
+		s.Printf("%s\n", strings.Join(words, " \\\n  "))
+	}
+	s.Printf("%s start %s\n", s.engine, name)
+}
+
 // Stop writes how they are ended.
 func (s *Script) Stop(_ context.Context, specs []runtimes.Spec, _ bool) ([]string, error) {
 	for _, spec := range slices.Backward(specs) {
+		if s.engine != "" {
+			s.Printf("%s stop %s\n", s.engine, docker.ContainerName(spec.Cluster, spec.Name))
+			continue
+		}
 		s.Printf("kill $(cat %[1]s)\nrm %[1]s\n", pidFile(spec))
 	}
 	return nil, s.err
@@ -99,6 +140,14 @@ func (s *Script) Status(context.Context, []runtimes.Spec) ([]runtimes.Status, er
 
 // Logs writes how a log is read.
 func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow bool) error {
+	if s.engine != "" {
+		words := []string{s.engine, "logs"}
+		if follow {
+			words = append(words, "-f")
+		}
+		s.Printf("%s %s\n", strings.Join(words, " "), docker.ContainerName(spec.Cluster, spec.Name))
+		return s.err
+	}
 	program := "cat"
 	if follow {
 		program = "tail -n +1 -f"
@@ -107,8 +156,18 @@ func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow
 	return s.err
 }
 
-// Uninstall has nothing to write.
-func (s *Script) Uninstall(context.Context, []runtimes.Spec) error { return s.err }
+// Uninstall writes how containers and their network are removed.
+func (s *Script) Uninstall(_ context.Context, specs []runtimes.Spec) error {
+	for _, spec := range specs {
+		if s.engine != "" {
+			s.Printf("%s rm --force %s\n", s.engine, docker.ContainerName(spec.Cluster, spec.Name))
+		}
+	}
+	if s.engine != "" && len(specs) > 0 {
+		s.Printf("%s network rm kwok-%s\n", s.engine, specs[0].Cluster)
+	}
+	return s.err
+}
 
 func logFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "logs", s.Name+".log") }
 func pidFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "pids", s.Name+".pid") }
@@ -150,11 +209,18 @@ func (h Home) DryCreate(req Create, s *Script) error {
 		s.file(filepath.Join(c.Dir, f.Path), f.Data)
 	}
 	s.Printf("# Save kubeconfig to %s\n", filepath.Join(c.Dir, adminConfig))
+	if s.of(c).engine != "" {
+		s.fresh = true
+		s.Printf("# Make image kwokctl of this binary\n%s network create kwok-%s\n", s.engine, c.Name)
+	}
+	if req.Restore != nil {
+		s.Printf("# Begin with the state in %s\n", req.Restore.From.Name)
+	}
 	return c.dryStart(s, req.Kubeconfig)
 }
 
 func (c *Cluster) dryStart(s *Script, kubeconfigPath string) error {
-	if err := s.Start(context.Background(), c.specs, nil); err != nil {
+	if err := s.of(c).Start(context.Background(), c.specs, nil); err != nil {
 		return err
 	}
 	for _, row := range components.Table() {
@@ -173,13 +239,16 @@ func (c *Cluster) DryStart(s *Script) error { return c.dryStart(s, "") }
 
 // DryStop writes what Stop would do.
 func (c *Cluster) DryStop(s *Script) error {
-	_, err := s.Stop(context.Background(), c.specs, false)
+	_, err := s.of(c).Stop(context.Background(), c.specs, false)
 	return err
 }
 
 // DryDelete writes what Delete would do.
 func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 	if err := c.DryStop(s); err != nil {
+		return err
+	}
+	if err := s.Uninstall(context.Background(), c.specs); err != nil {
 		return err
 	}
 	paths := []string{kubeconfigPath, c.Config.Status.Kubeconfig}
@@ -194,7 +263,7 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 
 // DryLogs writes how the log of a component is read.
 func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
-	return c.logs(context.Background(), s, component, io.Discard, follow)
+	return c.logs(context.Background(), s.of(c), component, io.Discard, follow)
 }
 
 // DryComponent writes what starting or stopping one component would do.
@@ -204,9 +273,9 @@ func (c *Cluster) DryComponent(name string, s *Script, start bool) error {
 		return err
 	}
 	if start {
-		return s.Start(context.Background(), []runtimes.Spec{spec}, nil)
+		return s.of(c).Start(context.Background(), []runtimes.Spec{spec}, nil)
 	}
-	_, err = s.Stop(context.Background(), []runtimes.Spec{spec}, false)
+	_, err = s.of(c).Stop(context.Background(), []runtimes.Spec{spec}, false)
 	return err
 }
 
@@ -221,5 +290,36 @@ func (c *Cluster) DryExportLogs(dir string, s *Script) error {
 		s.Printf("cp %s %s\n", logFile(spec), filepath.Join(target, "components", spec.Name+".log"))
 	}
 	s.Printf("cp %s %s\n", filepath.Join(c.Dir, configFile), filepath.Join(target, configFile))
+	return s.Err()
+}
+
+// DrySave writes how the state of the cluster is saved.
+func (c *Cluster) DrySave(path string, etcd bool, s *Script) error {
+	if etcd {
+		s.Command("etcdctl", "--endpoints=unix://"+c.EtcdSocket(), "snapshot", "save", path)
+	} else {
+		s.Printf("# Save objects of cluster %s to %s\n", c.Name, path)
+	}
+	return s.Err()
+}
+
+// DryRestore writes what Restore would do.
+func (c *Cluster) DryRestore(r Restore, s *Script) error {
+	if !r.From.IsEtcd {
+		s.Printf("# Restore objects of %s to cluster %s\n", r.From.Name, c.Name)
+		return s.Err()
+	}
+	own, prev, made := filepath.Join(c.Dir, components.DataDir), filepath.Join(c.Dir, prevDir), filepath.Join(c.Dir, stageDir, components.DataDir)
+	s.Command("etcdutl", "snapshot", "status", r.From.Name)
+	s.Command(append([]string{"etcdutl"}, snapshot.RestoreArgs(r.From.Name, made, components.Member, components.PeerURL, "1000000000")...)...)
+	if err := c.DryStop(s); err != nil {
+		return err
+	}
+	s.Command("mv", own, prev)
+	s.Command("mv", made, own)
+	if err := c.DryStart(s); err != nil {
+		return err
+	}
+	s.Command("rm", "-rf", prev)
 	return s.Err()
 }

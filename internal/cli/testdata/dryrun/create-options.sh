@@ -17,15 +17,15 @@ components:
   - --key-file=pki/etcd-server.key
   - --trusted-ca-file=pki/etcd-ca.crt
   - --client-cert-auth=true
-  - --listen-client-urls=unix://etcd:0,https://127.0.0.1:2379
+  - --listen-client-urls=unix://etcd:0,https://127.0.0.1:26379
   - --log-level=debug
   - --heartbeat-interval=50
   live: unix://etcd:0/livez
   name: etcd
   ports:
-  - hostPort: 2379
+  - hostPort: 26379
     name: client
-    port: 2379
+    port: 26379
     protocol: TCP
   ready: unix://etcd:0/readyz
 - args:
@@ -35,7 +35,7 @@ components:
   - --endpoint-reconciler-type=none
   - --bind-address=127.0.0.1
   - --advertise-address=127.0.0.1
-  - --secure-port=6443
+  - --secure-port=26443
   - --service-cluster-ip-range=10.96.0.0/12
   - --tls-cert-file=pki/kube-apiserver.crt
   - --tls-private-key-file=pki/kube-apiserver.key
@@ -59,32 +59,32 @@ components:
   - --v=4
   links:
   - etcd
-  live: https://127.0.0.1:6443/livez
+  live: https://127.0.0.1:26443/livez
   name: kube-apiserver
   ports:
-  - hostPort: 6443
+  - hostPort: 26443
     name: https
-    port: 6443
+    port: 26443
     protocol: TCP
-  ready: https://127.0.0.1:6443/readyz
+  ready: https://127.0.0.1:26443/readyz
 - args:
   - --kubeconfig=kubeconfig.yaml
-  - --port=8080
+  - --port=26080
   links:
   - kube-apiserver
-  live: http://127.0.0.1:8080/version
+  live: http://127.0.0.1:26080/version
   name: kube-apiserver-insecure-proxy
   ports:
-  - hostPort: 8080
+  - hostPort: 26080
     name: http
-    port: 8080
+    port: 26080
     protocol: TCP
-  ready: http://127.0.0.1:8080/readyz
+  ready: http://127.0.0.1:26080/readyz
 - args:
   - --authentication-kubeconfig=config/kube-controller-manager.kubeconfig
   - --authorization-kubeconfig=config/kube-controller-manager.kubeconfig
   - --bind-address=127.0.0.1
-  - --secure-port=10257
+  - --secure-port=26257
   - --tls-cert-file=pki/kube-controller-manager-serving.crt
   - --tls-private-key-file=pki/kube-controller-manager-serving.key
   - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
@@ -101,19 +101,19 @@ components:
   - --v=4
   links:
   - kube-apiserver
-  live: https://127.0.0.1:10257/healthz
+  live: https://127.0.0.1:26257/healthz
   name: kube-controller-manager
   ports:
-  - hostPort: 10257
+  - hostPort: 26257
     name: https
-    port: 10257
+    port: 26257
     protocol: TCP
-  ready: https://127.0.0.1:10257/healthz
+  ready: https://127.0.0.1:26257/healthz
 - args:
   - --authentication-kubeconfig=config/kube-scheduler.kubeconfig
   - --authorization-kubeconfig=config/kube-scheduler.kubeconfig
   - --bind-address=127.0.0.1
-  - --secure-port=10259
+  - --secure-port=26259
   - --tls-cert-file=pki/kube-scheduler-serving.crt
   - --tls-private-key-file=pki/kube-scheduler-serving.key
   - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
@@ -121,14 +121,14 @@ components:
   - --v=4
   links:
   - kube-apiserver
-  live: https://127.0.0.1:10259/livez
+  live: https://127.0.0.1:26259/livez
   name: kube-scheduler
   ports:
-  - hostPort: 10259
+  - hostPort: 26259
     name: https
-    port: 10259
+    port: 26259
     protocol: TCP
-  ready: https://127.0.0.1:10259/readyz
+  ready: https://127.0.0.1:26259/readyz
 - command:
   - /bin/sh
   - -c
@@ -160,7 +160,7 @@ options:
   - kwok-controller
   disable:
   - kwok-controller
-  etcdPort: 2379
+  etcdPort: 26379
   etcdPrefix: /registry
   etcdQuotaBackendSize: 8Gi
   extraArgs:
@@ -171,15 +171,15 @@ options:
   - etcd=heartbeat-interval=50
   heartbeatFactor: 1
   kubeAdmission: false
-  kubeApiserverInsecurePort: 8080
-  kubeApiserverPort: 6443
+  kubeApiserverInsecurePort: 26080
+  kubeApiserverPort: 26443
   kubeAuthorization: true
   kubeControllerManagerNodeMonitorGracePeriodMilliseconds: 200000
   kubeControllerManagerNodeMonitorPeriodMilliseconds: 25000
-  kubeControllerManagerPort: 10257
+  kubeControllerManagerPort: 26257
   kubeSchedulerConfig: <home>/scheduler.yaml
-  kubeSchedulerPort: 10259
-  kwokControllerPort: 10247
+  kubeSchedulerPort: 26259
+  kwokControllerPort: 26247
   nodeLeaseDurationSeconds: 200
   nodeStatusUpdateFrequencyMilliseconds: 50000
   securePort: true
@@ -212,7 +212,7 @@ current-context: default
 clusters:
 - name: default
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://127.0.0.1:26443
     certificate-authority: ../pki/ca.crt
 contexts:
 - name: default
@@ -232,7 +232,7 @@ current-context: default
 clusters:
 - name: default
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://127.0.0.1:26443
     certificate-authority: ../pki/ca.crt
 contexts:
 - name: default
@@ -264,7 +264,7 @@ cd <home>/.kwok/clusters/x && \
   --key-file=pki/etcd-server.key \
   --trusted-ca-file=pki/etcd-ca.crt \
   --client-cert-auth=true \
-  --listen-client-urls=unix://etcd:0,https://127.0.0.1:2379 \
+  --listen-client-urls=unix://etcd:0,https://127.0.0.1:26379 \
   --log-level=debug \
   --heartbeat-interval=50 \
   ><home>/.kwok/clusters/x/logs/etcd.log \
@@ -283,7 +283,7 @@ cd <home>/.kwok/clusters/x && \
   --endpoint-reconciler-type=none \
   --bind-address=127.0.0.1 \
   --advertise-address=127.0.0.1 \
-  --secure-port=6443 \
+  --secure-port=26443 \
   --service-cluster-ip-range=10.96.0.0/12 \
   --tls-cert-file=pki/kube-apiserver.crt \
   --tls-private-key-file=pki/kube-apiserver.key \
@@ -315,7 +315,7 @@ cd <home>/.kwok/clusters/x && \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver-insecure-proxy \
   --kubeconfig=kubeconfig.yaml \
-  --port=8080 \
+  --port=26080 \
   ><home>/.kwok/clusters/x/logs/kube-apiserver-insecure-proxy.log \
   2>&1 \
   &
@@ -328,7 +328,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10257 \
+  --secure-port=26257 \
   --tls-cert-file=pki/kube-controller-manager-serving.crt \
   --tls-private-key-file=pki/kube-controller-manager-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
@@ -355,7 +355,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10259 \
+  --secure-port=26259 \
   --tls-cert-file=pki/kube-scheduler-serving.crt \
   --tls-private-key-file=pki/kube-scheduler-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \

@@ -25,7 +25,7 @@ components:
   - --endpoint-reconciler-type=none
   - --bind-address=127.0.0.1
   - --advertise-address=127.0.0.1
-  - --secure-port=6443
+  - --secure-port=26443
   - --service-cluster-ip-range=10.96.0.0/12
   - --tls-cert-file=pki/kube-apiserver.crt
   - --tls-private-key-file=pki/kube-apiserver.key
@@ -46,19 +46,19 @@ components:
   - --authorization-mode=Node,RBAC
   links:
   - etcd
-  live: https://127.0.0.1:6443/livez
+  live: https://127.0.0.1:26443/livez
   name: kube-apiserver
   ports:
-  - hostPort: 6443
+  - hostPort: 26443
     name: https
-    port: 6443
+    port: 26443
     protocol: TCP
-  ready: https://127.0.0.1:6443/readyz
+  ready: https://127.0.0.1:26443/readyz
 - args:
   - --authentication-kubeconfig=config/kube-controller-manager.kubeconfig
   - --authorization-kubeconfig=config/kube-controller-manager.kubeconfig
   - --bind-address=127.0.0.1
-  - --secure-port=10257
+  - --secure-port=26257
   - --tls-cert-file=pki/kube-controller-manager-serving.crt
   - --tls-private-key-file=pki/kube-controller-manager-serving.key
   - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
@@ -74,19 +74,19 @@ components:
   - --controllers=*,-ttl-controller
   links:
   - kube-apiserver
-  live: https://127.0.0.1:10257/healthz
+  live: https://127.0.0.1:26257/healthz
   name: kube-controller-manager
   ports:
-  - hostPort: 10257
+  - hostPort: 26257
     name: https
-    port: 10257
+    port: 26257
     protocol: TCP
-  ready: https://127.0.0.1:10257/healthz
+  ready: https://127.0.0.1:26257/healthz
 - args:
   - --authentication-kubeconfig=config/kube-scheduler.kubeconfig
   - --authorization-kubeconfig=config/kube-scheduler.kubeconfig
   - --bind-address=127.0.0.1
-  - --secure-port=10259
+  - --secure-port=26259
   - --tls-cert-file=pki/kube-scheduler-serving.crt
   - --tls-private-key-file=pki/kube-scheduler-serving.key
   - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
@@ -96,33 +96,33 @@ components:
   - --kube-api-burst=10000
   links:
   - kube-apiserver
-  live: https://127.0.0.1:10259/livez
+  live: https://127.0.0.1:26259/livez
   name: kube-scheduler
   ports:
-  - hostPort: 10259
+  - hostPort: 26259
     name: https
-    port: 10259
+    port: 26259
     protocol: TCP
-  ready: https://127.0.0.1:10259/readyz
+  ready: https://127.0.0.1:26259/readyz
 - args:
   - --manage-all-nodes=true
   - --kubeconfig=config/kwok-controller.kubeconfig
   - --config=kwok.yaml
   - --node-ip=
   - --node-name=localhost
-  - --node-port=10247
-  - --server-address=127.0.0.1:10247
+  - --node-port=26247
+  - --server-address=127.0.0.1:26247
   - --node-lease-duration-seconds=200
   links:
   - kube-apiserver
-  live: http://127.0.0.1:10247/livez
+  live: http://127.0.0.1:26247/livez
   name: kwok-controller
   ports:
-  - hostPort: 10247
+  - hostPort: 26247
     name: http
-    port: 10247
+    port: 26247
     protocol: TCP
-  ready: http://127.0.0.1:10247/readyz
+  ready: http://127.0.0.1:26247/readyz
 kind: KwokctlConfiguration
 metadata:
   name: x
@@ -137,13 +137,13 @@ options:
   etcdQuotaBackendSize: 8Gi
   heartbeatFactor: 1
   kubeAdmission: true
-  kubeApiserverPort: 6443
+  kubeApiserverPort: 26443
   kubeAuthorization: true
   kubeControllerManagerNodeMonitorGracePeriodMilliseconds: 200000
   kubeControllerManagerNodeMonitorPeriodMilliseconds: 25000
-  kubeControllerManagerPort: 10257
-  kubeSchedulerPort: 10259
-  kwokControllerPort: 10247
+  kubeControllerManagerPort: 26257
+  kubeSchedulerPort: 26259
+  kwokControllerPort: 26247
   nodeLeaseDurationSeconds: 200
   nodeStatusUpdateFrequencyMilliseconds: 50000
   securePort: true
@@ -159,7 +159,7 @@ current-context: default
 clusters:
 - name: default
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://127.0.0.1:26443
     certificate-authority: ../pki/ca.crt
 contexts:
 - name: default
@@ -179,7 +179,7 @@ current-context: default
 clusters:
 - name: default
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://127.0.0.1:26443
     certificate-authority: ../pki/ca.crt
 contexts:
 - name: default
@@ -199,7 +199,7 @@ current-context: default
 clusters:
 - name: default
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://127.0.0.1:26443
     certificate-authority: ../pki/ca.crt
 contexts:
 - name: default
@@ -244,7 +244,7 @@ cd <home>/.kwok/clusters/x && \
   --endpoint-reconciler-type=none \
   --bind-address=127.0.0.1 \
   --advertise-address=127.0.0.1 \
-  --secure-port=6443 \
+  --secure-port=26443 \
   --service-cluster-ip-range=10.96.0.0/12 \
   --tls-cert-file=pki/kube-apiserver.crt \
   --tls-private-key-file=pki/kube-apiserver.key \
@@ -275,7 +275,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10257 \
+  --secure-port=26257 \
   --tls-cert-file=pki/kube-controller-manager-serving.crt \
   --tls-private-key-file=pki/kube-controller-manager-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
@@ -301,7 +301,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10259 \
+  --secure-port=26259 \
   --tls-cert-file=pki/kube-scheduler-serving.crt \
   --tls-private-key-file=pki/kube-scheduler-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
@@ -323,8 +323,8 @@ cd <home>/.kwok/clusters/x && \
   --config=kwok.yaml \
   --node-ip= \
   --node-name=localhost \
-  --node-port=10247 \
-  --server-address=127.0.0.1:10247 \
+  --node-port=26247 \
+  --server-address=127.0.0.1:26247 \
   --node-lease-duration-seconds=200 \
   ><home>/.kwok/clusters/x/logs/kwok-controller.log \
   2>&1 \

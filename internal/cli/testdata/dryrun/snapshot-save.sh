@@ -2,4 +2,4 @@ etcdctl \
   --endpoints=unix://<home>/.kwok/clusters/x/etcd:0 \
   snapshot \
   save \
-  /tmp/s.db
+  /tmp/state.db

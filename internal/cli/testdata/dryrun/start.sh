@@ -29,7 +29,7 @@ cd <home>/.kwok/clusters/x && \
   --endpoint-reconciler-type=none \
   --bind-address=127.0.0.1 \
   --advertise-address=127.0.0.1 \
-  --secure-port=6443 \
+  --secure-port=26443 \
   --service-cluster-ip-range=10.96.0.0/12 \
   --tls-cert-file=pki/kube-apiserver.crt \
   --tls-private-key-file=pki/kube-apiserver.key \
@@ -60,7 +60,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10257 \
+  --secure-port=26257 \
   --tls-cert-file=pki/kube-controller-manager-serving.crt \
   --tls-private-key-file=pki/kube-controller-manager-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
@@ -86,7 +86,7 @@ cd <home>/.kwok/clusters/x && \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
   --bind-address=127.0.0.1 \
-  --secure-port=10259 \
+  --secure-port=26259 \
   --tls-cert-file=pki/kube-scheduler-serving.crt \
   --tls-private-key-file=pki/kube-scheduler-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
@@ -108,8 +108,8 @@ cd <home>/.kwok/clusters/x && \
   --config=kwok.yaml \
   --node-ip= \
   --node-name=localhost \
-  --node-port=10247 \
-  --server-address=127.0.0.1:10247 \
+  --node-port=26247 \
+  --server-address=127.0.0.1:26247 \
   --node-lease-duration-seconds=40 \
   ><home>/.kwok/clusters/x/logs/kwok-controller.log \
   2>&1 \

@@ -1,0 +1,335 @@
+mkdir -p <home>/.kwok/clusters/y <home>/.kwok/clusters/y/config <home>/.kwok/clusters/y/logs <home>/.kwok/clusters/y/pids
+# Save cluster config to <home>/.kwok/clusters/y/kwok.yaml
+cat <<EOF ><home>/.kwok/clusters/y/kwok.yaml
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+components:
+- args:
+  - --name=node0
+  - --data-dir=etcd
+  - --auto-compaction-retention=1
+  - --quota-backend-bytes=8589934592
+  - --heartbeat-interval=10
+  - --election-timeout=100
+  - --listen-peer-urls=unix://etcd:1
+  - --initial-advertise-peer-urls=unix://etcd:1
+  - --initial-cluster=node0=unix://etcd:1
+  - --advertise-client-urls=unix://etcd:0
+  - --listen-client-urls=unix://etcd:0
+  live: unix://etcd:0/livez
+  name: etcd
+  ready: unix://etcd:0/readyz
+- args:
+  - --etcd-prefix=/registry
+  - --etcd-servers=unix://etcd:0
+  - --allow-privileged=true
+  - --endpoint-reconciler-type=none
+  - --bind-address=127.0.0.1
+  - --advertise-address=127.0.0.1
+  - --secure-port=27443
+  - --service-cluster-ip-range=10.96.0.0/12
+  - --tls-cert-file=pki/kube-apiserver.crt
+  - --tls-private-key-file=pki/kube-apiserver.key
+  - --client-ca-file=pki/ca.crt
+  - --kubelet-client-certificate=pki/apiserver-kubelet-client.crt
+  - --kubelet-client-key=pki/apiserver-kubelet-client.key
+  - --kubelet-certificate-authority=pki/ca.crt
+  - --service-account-key-file=pki/sa.pub
+  - --service-account-signing-key-file=pki/sa.key
+  - --service-account-issuer=https://kubernetes.default.svc.cluster.local
+  - --proxy-client-cert-file=pki/front-proxy-client.crt
+  - --proxy-client-key-file=pki/front-proxy-client.key
+  - --requestheader-client-ca-file=pki/front-proxy-ca.crt
+  - --requestheader-allowed-names=front-proxy-client
+  - --requestheader-username-headers=X-Remote-User
+  - --requestheader-group-headers=X-Remote-Group
+  - --requestheader-extra-headers-prefix=X-Remote-Extra-
+  - --authorization-mode=Node,RBAC
+  links:
+  - etcd
+  live: https://127.0.0.1:27443/livez
+  name: kube-apiserver
+  ports:
+  - hostPort: 27443
+    name: https
+    port: 27443
+    protocol: TCP
+  ready: https://127.0.0.1:27443/readyz
+- args:
+  - --authentication-kubeconfig=config/kube-controller-manager.kubeconfig
+  - --authorization-kubeconfig=config/kube-controller-manager.kubeconfig
+  - --bind-address=127.0.0.1
+  - --secure-port=27257
+  - --tls-cert-file=pki/kube-controller-manager-serving.crt
+  - --tls-private-key-file=pki/kube-controller-manager-serving.key
+  - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
+  - --kubeconfig=config/kube-controller-manager.kubeconfig
+  - --leader-elect=false
+  - --kube-api-qps=5000
+  - --kube-api-burst=10000
+  - --node-monitor-period=25s
+  - --node-monitor-grace-period=3m20s
+  - --root-ca-file=pki/ca.crt
+  - --service-account-private-key-file=pki/sa.key
+  - --use-service-account-credentials=true
+  - --controllers=*,-ttl-controller
+  links:
+  - kube-apiserver
+  live: https://127.0.0.1:27257/healthz
+  name: kube-controller-manager
+  ports:
+  - hostPort: 27257
+    name: https
+    port: 27257
+    protocol: TCP
+  ready: https://127.0.0.1:27257/healthz
+- args:
+  - --authentication-kubeconfig=config/kube-scheduler.kubeconfig
+  - --authorization-kubeconfig=config/kube-scheduler.kubeconfig
+  - --bind-address=127.0.0.1
+  - --secure-port=27259
+  - --tls-cert-file=pki/kube-scheduler-serving.crt
+  - --tls-private-key-file=pki/kube-scheduler-serving.key
+  - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
+  - --kubeconfig=config/kube-scheduler.kubeconfig
+  - --leader-elect=false
+  - --kube-api-qps=5000
+  - --kube-api-burst=10000
+  links:
+  - kube-apiserver
+  live: https://127.0.0.1:27259/livez
+  name: kube-scheduler
+  ports:
+  - hostPort: 27259
+    name: https
+    port: 27259
+    protocol: TCP
+  ready: https://127.0.0.1:27259/readyz
+- args:
+  - --manage-all-nodes=true
+  - --kubeconfig=config/kwok-controller.kubeconfig
+  - --config=kwok.yaml
+  - --node-ip=
+  - --node-name=localhost
+  - --node-port=27247
+  - --server-address=127.0.0.1:27247
+  - --node-lease-duration-seconds=200
+  links:
+  - kube-apiserver
+  live: http://127.0.0.1:27247/livez
+  name: kwok-controller
+  ports:
+  - hostPort: 27247
+    name: http
+    port: 27247
+    protocol: TCP
+  ready: http://127.0.0.1:27247/readyz
+kind: KwokctlConfiguration
+metadata:
+  name: "y"
+options:
+  components:
+  - etcd
+  - kube-apiserver
+  - kube-controller-manager
+  - kube-scheduler
+  - kwok-controller
+  etcdPrefix: /registry
+  etcdQuotaBackendSize: 8Gi
+  heartbeatFactor: 1
+  kubeAdmission: true
+  kubeApiserverPort: 27443
+  kubeAuthorization: true
+  kubeControllerManagerNodeMonitorGracePeriodMilliseconds: 200000
+  kubeControllerManagerNodeMonitorPeriodMilliseconds: 25000
+  kubeControllerManagerPort: 27257
+  kubeSchedulerPort: 27259
+  kwokControllerPort: 27247
+  nodeLeaseDurationSeconds: 200
+  nodeStatusUpdateFrequencyMilliseconds: 50000
+  securePort: true
+status:
+  kubeconfig: <home>/.kube/config
+  version: 1.2.3
+EOF
+# Generate PKI to <home>/.kwok/clusters/y/pki
+cat <<EOF ><home>/.kwok/clusters/y/config/kube-controller-manager.kubeconfig
+apiVersion: v1
+kind: Config
+current-context: default
+clusters:
+- name: default
+  cluster:
+    server: https://127.0.0.1:27443
+    certificate-authority: ../pki/ca.crt
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: kube-controller-manager
+users:
+- name: kube-controller-manager
+  user:
+    client-certificate: ../pki/kube-controller-manager.crt
+    client-key: ../pki/kube-controller-manager.key
+EOF
+cat <<EOF ><home>/.kwok/clusters/y/config/kube-scheduler.kubeconfig
+apiVersion: v1
+kind: Config
+current-context: default
+clusters:
+- name: default
+  cluster:
+    server: https://127.0.0.1:27443
+    certificate-authority: ../pki/ca.crt
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: kube-scheduler
+users:
+- name: kube-scheduler
+  user:
+    client-certificate: ../pki/kube-scheduler.crt
+    client-key: ../pki/kube-scheduler.key
+EOF
+cat <<EOF ><home>/.kwok/clusters/y/config/kwok-controller.kubeconfig
+apiVersion: v1
+kind: Config
+current-context: default
+clusters:
+- name: default
+  cluster:
+    server: https://127.0.0.1:27443
+    certificate-authority: ../pki/ca.crt
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: kwok-controller
+users:
+- name: kwok-controller
+  user:
+    client-certificate: ../pki/kwok-controller.crt
+    client-key: ../pki/kwok-controller.key
+EOF
+# Save kubeconfig to <home>/.kwok/clusters/y/kubeconfig.yaml
+# Begin with the state in <home>/state.yaml
+cd <home>/.kwok/clusters/y && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  etcd \
+  --name=node0 \
+  --data-dir=etcd \
+  --auto-compaction-retention=1 \
+  --quota-backend-bytes=8589934592 \
+  --heartbeat-interval=10 \
+  --election-timeout=100 \
+  --listen-peer-urls=unix://etcd:1 \
+  --initial-advertise-peer-urls=unix://etcd:1 \
+  --initial-cluster=node0=unix://etcd:1 \
+  --advertise-client-urls=unix://etcd:0 \
+  --listen-client-urls=unix://etcd:0 \
+  ><home>/.kwok/clusters/y/logs/etcd.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/y/pids/etcd.pid
+cd <home>/.kwok/clusters/y && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-apiserver \
+  --etcd-prefix=/registry \
+  --etcd-servers=unix://etcd:0 \
+  --allow-privileged=true \
+  --endpoint-reconciler-type=none \
+  --bind-address=127.0.0.1 \
+  --advertise-address=127.0.0.1 \
+  --secure-port=27443 \
+  --service-cluster-ip-range=10.96.0.0/12 \
+  --tls-cert-file=pki/kube-apiserver.crt \
+  --tls-private-key-file=pki/kube-apiserver.key \
+  --client-ca-file=pki/ca.crt \
+  --kubelet-client-certificate=pki/apiserver-kubelet-client.crt \
+  --kubelet-client-key=pki/apiserver-kubelet-client.key \
+  --kubelet-certificate-authority=pki/ca.crt \
+  --service-account-key-file=pki/sa.pub \
+  --service-account-signing-key-file=pki/sa.key \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+  --proxy-client-cert-file=pki/front-proxy-client.crt \
+  --proxy-client-key-file=pki/front-proxy-client.key \
+  --requestheader-client-ca-file=pki/front-proxy-ca.crt \
+  --requestheader-allowed-names=front-proxy-client \
+  --requestheader-username-headers=X-Remote-User \
+  --requestheader-group-headers=X-Remote-Group \
+  --requestheader-extra-headers-prefix=X-Remote-Extra- \
+  --authorization-mode=Node,RBAC \
+  ><home>/.kwok/clusters/y/logs/kube-apiserver.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/y/pids/kube-apiserver.pid
+cd <home>/.kwok/clusters/y && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-controller-manager \
+  --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=27257 \
+  --tls-cert-file=pki/kube-controller-manager-serving.crt \
+  --tls-private-key-file=pki/kube-controller-manager-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --kubeconfig=config/kube-controller-manager.kubeconfig \
+  --leader-elect=false \
+  --kube-api-qps=5000 \
+  --kube-api-burst=10000 \
+  --node-monitor-period=25s \
+  --node-monitor-grace-period=3m20s \
+  --root-ca-file=pki/ca.crt \
+  --service-account-private-key-file=pki/sa.key \
+  --use-service-account-credentials=true \
+  --controllers='*,-ttl-controller' \
+  ><home>/.kwok/clusters/y/logs/kube-controller-manager.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/y/pids/kube-controller-manager.pid
+cd <home>/.kwok/clusters/y && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kube-scheduler \
+  --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
+  --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --secure-port=27259 \
+  --tls-cert-file=pki/kube-scheduler-serving.crt \
+  --tls-private-key-file=pki/kube-scheduler-serving.key \
+  --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
+  --kubeconfig=config/kube-scheduler.kubeconfig \
+  --leader-elect=false \
+  --kube-api-qps=5000 \
+  --kube-api-burst=10000 \
+  ><home>/.kwok/clusters/y/logs/kube-scheduler.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/y/pids/kube-scheduler.pid
+cd <home>/.kwok/clusters/y && \
+  GOGC=off \
+  GOMEMLIMIT=260MiB \
+  LC_ALL=fr_FR.UTF-8 \
+  kwok-controller \
+  --manage-all-nodes=true \
+  --kubeconfig=config/kwok-controller.kubeconfig \
+  --config=kwok.yaml \
+  --node-ip= \
+  --node-name=localhost \
+  --node-port=27247 \
+  --server-address=127.0.0.1:27247 \
+  --node-lease-duration-seconds=200 \
+  ><home>/.kwok/clusters/y/logs/kwok-controller.log \
+  2>&1 \
+  &
+echo $! ><home>/.kwok/clusters/y/pids/kwok-controller.pid
+# Set up manifest for kwok-controller
+# Add context kwok-y to <home>/.kube/config

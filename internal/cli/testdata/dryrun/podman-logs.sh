@@ -1,0 +1,1 @@
+podman logs -f kwok-p-etcd

@@ -1,0 +1,1 @@
+# Restore objects of <home>/state.yaml to cluster x

@@ -1,0 +1,1 @@
+# Save objects of cluster x to /tmp/state.yaml

@@ -71,7 +71,7 @@ func (w *world) addresses(name, cidr string) {
 
 // A controller that was killed goes on where it was: what is at rest is not written to.
 func TestControllerKilled(t *testing.T) {
-	const first, then = 1000, 300
+	const first, then = 600, 200
 	w := newWorld(t)
 	w.create("killed")
 	w.ok("scale", "node", "--replicas", "20", "--name", "killed")

@@ -238,7 +238,7 @@ func (w *world) kwok(cluster string, args ...string) *running {
 func TestFlapHeals(t *testing.T) {
 	const nodes, pods = 50, 200
 	w := newWorld(t)
-	w.create("flap", "--node-lease-duration-seconds", "4",
+	w.create("flap", "--heartbeat-factor", "1", "--node-lease-duration-seconds", "4",
 		"--extra-args", "kube-controller-manager=node-monitor-period=1s",
 		"--extra-args", "kube-controller-manager=node-monitor-grace-period=6s")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "flap")

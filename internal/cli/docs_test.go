@@ -48,7 +48,7 @@ func TestStagesPage(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Errorf("the outputs in docs/stages.md differ; go test -update rewrites them. They should be:\n%s", fresh)
+		t.Errorf("outputs in docs/stages.md are stale; if that is meant: go test ./internal/cli -update\n%s", firstDifference(string(text), fresh))
 		return
 	}
 	if err := os.WriteFile(page, []byte(fresh), 0o644); err != nil {

@@ -24,7 +24,7 @@ type loop struct {
 	find  finder
 	stats *stats
 	clock func() time.Time
-	dice  dice
+	dice  *stage.Dice
 	now   time.Time // of this turn
 
 	kinds   []*player
@@ -90,7 +90,7 @@ const (
 
 func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, log *slog.Logger, clock func() time.Time) *loop {
 	l := &loop{ctx: ctx, log: log, opts: cfg.opts, sel: cfg.sel, do: do, find: find, stats: st, clock: clock, now: clock(),
-		dice: newDice(cfg.seed), kinds: ownPlayers(), t: newTable(), addr: newAddresses(),
+		dice: stage.NewDice(cfg.seed), kinds: ownPlayers(), t: newTable(), addr: newAddresses(),
 		nodes: map[string]*node{}, parked: map[string]uint32{}, id: cfg.id,
 		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
 		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[string]int{},
@@ -156,8 +156,7 @@ func (l *loop) turn() {
 
 // next asks the lifecycle of a kind.
 func (l *loop) next(k kind, i uint32, o stage.Object) *stage.Move {
-	m := o.Meta()
-	mv, err := l.kinds[k].life.Next(o, l.now, l.dice.roll(m.Kind, m.Namespace, m.Name, l.t.e[i].turn))
+	mv, err := l.kinds[k].life.Next(o, l.now, l.dice.Roll(o.Meta(), l.t.e[i].turn))
 	if err != nil {
 		l.blame(k, err, o)
 	}

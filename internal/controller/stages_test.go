@@ -274,28 +274,6 @@ spec:
 	}
 }
 
-// A seed repeats the choices for an object, in whatever order objects come.
-func TestSeed(t *testing.T) {
-	draw := func(seed uint64, order ...string) map[string]string {
-		d := newDice(seed)
-		got := map[string]string{}
-		for _, name := range order {
-			for turn := range uint16(3) {
-				r := d.roll("Pod", "ns", name, turn)
-				got[name] += fmt.Sprint(r.IntN(1000), " ", r.IntN(1000), ";")
-			}
-		}
-		return got
-	}
-	a, b, c := draw(1, "x", "y"), draw(1, "y", "x"), draw(2, "x", "y")
-	if a["x"] != b["x"] || a["y"] != b["y"] {
-		t.Errorf("order matters: %v %v", a, b)
-	}
-	if a["x"] == a["y"] || a["x"] == c["x"] {
-		t.Errorf("objects or seeds do not matter: %v %v", a, c)
-	}
-}
-
 func TestSecondControllerSaysWho(t *testing.T) {
 	b := newBench(t, 40)
 	foreign := func() lease {

@@ -157,31 +157,3 @@ spec:
 	w.kubectl("circle", "create", "deployment", "a", "--image", "i", "--replicas", "50")
 	w.eventually(20*time.Second, "pods run beside it", w.allReady("circle", 50))
 }
-
-// Claims without a class bind, and their volumes go with them.
-func TestClaimsBind(t *testing.T) {
-	w := newWorld(t)
-	w.create("claims")
-	w.ok("scale", "node", "--replicas", "2", "--name", "claims")
-	w.apply("claims", `
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db}
-spec:
-  replicas: 3
-  selector: {matchLabels: {a: b}}
-  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
-`)
-	w.kubectl("claims", "wait", "statefulset", "db", "--for", "jsonpath={.status.readyReplicas}=3", "--timeout", "60s")
-	if got := w.kubectl("claims", "get", "pvc", "-o", "jsonpath={.items[*].status.phase}"); got != "Bound Bound Bound" {
-		t.Errorf("claims are %s", got)
-	}
-	w.kubectl("claims", "delete", "statefulset", "db")
-	w.kubectl("claims", "delete", "pvc", "--all", "--timeout", "30s")
-	w.eventually(20*time.Second, "the volumes go", func() bool {
-		return strings.TrimSpace(w.kubectl("claims", "get", "pv", "-o", "name")) == ""
-	})
-}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -181,4 +182,45 @@ func looks(p *corev1.Pod) string {
 		return "creating"
 	}
 	return "bound"
+}
+
+// TestRehearsalComesTrue plays the same seed on a virtual clock and on a cluster: the pod must take as long.
+func TestRehearsalComesTrue(t *testing.T) {
+	w := newWorld(t)
+	stages, err := filepath.Abs("../../kustomize/stage/pod/general")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const manifest = `{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: i}], initContainers: [{name: once, image: i}]}}`
+	pod := filepath.Join(t.TempDir(), "pod.yaml")
+	if err := os.WriteFile(pod, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var records []struct{ Transitions []struct{ At, Stage string } }
+	if err := json.Unmarshal([]byte(w.ok("stage", "test", "-f", stages, "-f", pod, "--seed", "7", "-o", "json")), &records); err != nil {
+		t.Fatal(err)
+	}
+	said := records[0].Transitions[len(records[0].Transitions)-1]
+	want, err := time.ParseDuration(said.At)
+	if err != nil || said.Stage != "pod-ready" {
+		t.Fatal(said, err)
+	}
+	w.create("seed", "-c", stages, "--extra-args", "kwok-controller=seed=7")
+	w.ok("scale", "node", "--name", "seed")
+	w.apply("seed", manifest)
+	w.kubectl("seed", "wait", "pod", "p", "--for", "condition=PodScheduled", "--timeout", "30s")
+	w.kubectl("seed", "wait", "pod", "p", "--for", "condition=Ready", "--timeout", "60s")
+	p, err := w.client("seed").CoreV1().Pods("default").Get(context.Background(), "p", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[corev1.PodConditionType]time.Time{}
+	for _, c := range p.Status.Conditions {
+		at[c.Type] = c.LastTransitionTime.Time
+	}
+	took := at[corev1.PodReady].Sub(at[corev1.PodScheduled])
+	t.Logf("said %s, took %s to the second", want, took)
+	if took < want-time.Second || took > want+worstLate {
+		t.Errorf("stage test said %s, the cluster took %s", want, took)
+	}
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,7 +15,7 @@ import (
 // Rehearsal plays stages on one object without a cluster, on a clock of its own. Equal rehearsals have equal ends.
 type Rehearsal struct {
 	Stages  []*api.Stage // those of the object's kind are played
-	Seed    uint64       // of all random choices
+	Seed    uint64       // of all random choices; the controller's, given the same, makes the same
 	Until   time.Duration
 	Version string // of the program, for templates
 }
@@ -125,12 +123,10 @@ func (r Rehearsal) Run(object []byte) (*Record, error) {
 	if len(errs) > 0 {
 		return nil, errs[0]
 	}
-	h := fnv.New64a()
-	fmt.Fprint(h, m.Kind, "/", m.Namespace, "/", m.Name)
-	rnd := rand.New(rand.NewPCG(r.Seed, h.Sum64()))
+	dice := NewDice(r.Seed)
 	for o != nil && rec.End == "" {
 		v.obj = o
-		o = r.turn(rec, life, v, rnd)
+		o = r.turn(rec, life, v, dice)
 	}
 	if o != nil {
 		rec.Object = o.Tree()
@@ -149,9 +145,9 @@ func (r Rehearsal) of(m *Meta) (of []*api.Stage) {
 }
 
 // turn makes the next move, or ends the record. It returns the object as it is then, nil when it is gone.
-func (r Rehearsal) turn(rec *Record, life *Lifecycle, v *virtual, rnd *rand.Rand) Object {
+func (r Rehearsal) turn(rec *Record, life *Lifecycle, v *virtual, dice *Dice) Object {
 	o := v.obj
-	mv, err := life.Next(o, v.now, rnd)
+	mv, err := life.Next(o, v.now, dice.Roll(o.Meta(), uint16(len(rec.Transitions))))
 	if err != nil { // other stages go on, as in a cluster; the author must know
 		rec.Error = err.Error()
 	}

@@ -58,6 +58,9 @@ func checkContained(cfg *api.KwokctlConfiguration) error {
 	if o.KubeApiserverInsecurePort != 0 {
 		return fmt.Errorf("kube-apiserver-insecure-port %d: with runtime binary only", o.KubeApiserverInsecurePort)
 	}
+	if components.Audited(o) {
+		return errors.New("audit, kube-audit-policy: with runtime binary only: in containers no file of the host could hold the log")
+	}
 	if len(cfg.Components) > 0 {
 		return fmt.Errorf("components[0] %s: components of your own run with runtime binary only", cfg.Components[0].Name)
 	}

@@ -223,13 +223,14 @@ func TestReplayOfDamage(t *testing.T) {
 	pids := w.pids("kwok")
 	text := unzip(t, path) // what a recorder that was killed has left
 	head, tail, _ := strings.Cut(text, "kind: ResourcePatch")
-	half := head + "kind: ResourcePatch" + tail[:len(tail)/2]
+	half := head + "kind: ResourcePatch" + tail[:len(tail)/4]
+	change := strings.LastIndex(head, "---\n")
 	for name, tt := range map[string]struct{ text, says string }{
 		"empty.yaml":   {"", "it is empty"},
 		"syntax.yaml":  {strings.Replace(text, "method: create", "method: [create", 1), "line "},
 		"method.yaml":  {strings.Replace(text, "method: create", "method: explode", 1), `"explode"`},
 		"unknown.yaml": {text + "\n---\napiVersion: acme.io/v1\nkind: Widget\nmetadata: {name: a, namespace: b}\n---\n" + tail, "Widget"},
-		"type.yaml":    {head + "kind: ResourcePatch" + strings.Replace(tail, "template:\n", "template:\n  spec: 5\n", 1), "line "},
+		"type.yaml":    {head[:change] + badNode + head[change:] + "kind: ResourcePatch" + tail, "create of nodes bad"},
 		"bomb.yaml":    {inputs["bomb.yaml"], "bomb.yaml"},
 		"binary.yaml":  {inputs["binary.yaml"], "binary.yaml"},
 		"middle.yaml":  {half + "\n---\n# kwokctl snapshot ends, objects: 100000\n", "100000"},
@@ -265,10 +266,10 @@ func TestReplayOfDamage(t *testing.T) {
 	write(t, filepath.Join(w.home, "half.yaml"), half)
 	r := w.run("snapshot", "replay", "--path", "half.yaml", "--speed", "0")
 	if r.code != 0 || !strings.Contains(r.stderr, "not whole") {
-		t.Errorf("half of a recording: exit status %d: %s", r.code, r.stderr)
+		t.Errorf("a part of a recording: exit status %d: %s", r.code, r.stderr)
 	}
 	if n := strings.Count(w.kubectl("kwok", "get", "nodes", "-o", "name"), "\n"); n == 0 || n >= 20 {
-		t.Errorf("half of a recording made %d nodes of 20", n)
+		t.Errorf("a part of a recording made %d nodes of 20", n)
 	}
 	if r := w.run("snapshot", "replay", "--path", path, "--speed", "0"); r.code != 0 || !strings.Contains(r.stderr, "not whole") {
 		t.Errorf("what a killed recorder has left: exit status %d: %s", r.code, r.stderr)
@@ -287,6 +288,16 @@ func TestReplayOfDamage(t *testing.T) {
 	}
 	w.ready("kwok")
 }
+
+// badNode is a change that would leave what the API server cannot read.
+const badNode = `---
+apiVersion: action.kwok.x-k8s.io/v1alpha1
+kind: ResourcePatch
+resource: {version: v1, resource: nodes}
+target: {name: bad}
+method: create
+template: {apiVersion: v1, kind: Node, metadata: {name: bad}, spec: 5}
+`
 
 // unzip is the text of a compressed file, as far as there is one.
 func unzip(t *testing.T, path string) string {

@@ -65,6 +65,7 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 		return err
 	}
 	config.UserAgent = "kwokctl/" + e.Version
+	replay.Prefix = c.EtcdPrefix()
 	if err := c.Running(ctx); err != nil {
 		return err
 	}

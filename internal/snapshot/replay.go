@@ -17,6 +17,7 @@ type Replay struct {
 	IgnoreErrors  bool // leave out what cannot be played
 	IgnoreUnknown bool // leave out what is of kinds that the API server does not have
 	Clock         *Clock
+	Prefix        string // of all keys in etcd
 }
 
 // Recording is a recording that was checked.
@@ -217,6 +218,7 @@ func (p *player) one(ctx context.Context, e *entry) error {
 }
 
 func (p *player) put(ctx context.Context, e *entry, key string, data []byte) (err error) {
+	key = p.replay.Prefix + key
 	switch {
 	case data == nil:
 		_, err = p.etcd.Delete(ctx, key)

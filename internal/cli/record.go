@@ -69,6 +69,9 @@ func prefixFlag(cmd *cobra.Command) {
 
 // record records until the context ends.
 func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapshot.Record) error {
+	if e.dryRun { // of snapshot export
+		return &usageError{errors.New("--record: --dry-run cannot tell what will change")}
+	}
 	if err := snapshot.CheckNew(path); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 		return err
 	}
 	config.UserAgent = "kwokctl/" + e.Version
+	replay.Prefix = c.EtcdPrefix()
 	if err := c.Running(ctx); err != nil {
 		return err
 	}
@@ -72,7 +73,6 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 	if err != nil {
 		return err
 	}
-	replay.Prefix = c.EtcdPrefix()
 	r, err := snapshot.CheckRecording(ctx, in, kinds, replay)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type kept struct {
 	text        []byte // JSON; nil: it was deleted
 }
 
-// world is what a replay has made so far, by the key in etcd.
+// world is what a replay has made so far, by the key in etcd below its prefix.
 type world struct {
 	kinds *Kinds
 	start time.Time

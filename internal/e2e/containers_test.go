@@ -106,6 +106,33 @@ func testTakenNames(t *testing.T, w *world) {
 	}
 }
 
+// TestRestoreIntoFreshVolume goes back to a snapshot, and to one that etcd cannot use, which changes nothing. A cluster
+// whose volume was lost does not begin with no data.
+func TestRestoreIntoFreshVolume(t *testing.T) { inContainers(t, testRestoreIntoFreshVolume) }
+
+func testRestoreIntoFreshVolume(t *testing.T, w *world) {
+	w.create("back")
+	path := filepath.Join(w.home, "back.db")
+	nodes := func() int { return len(strings.Fields(w.kubectl("back", "get", "nodes", "-o", "name"))) }
+	w.ok("scale", "node", "--replicas", "2", "--name", "back")
+	w.ok("snapshot", "save", "--name", "back", "--path", path)
+	w.ok("scale", "node", "--replicas", "5", "--name", "back")
+	w.ok("snapshot", "restore", "--name", "back", "--path", path)
+	if got := nodes(); got != 2 {
+		t.Errorf("%d nodes, want the 2 of the snapshot", got)
+	}
+	w.ready("back") // with two volumes and no more
+	write(t, path, read(path)[:100_000])
+	w.fails(1, nil, "snapshot", "restore", "--name", "back", "--path", path)
+	if got := nodes(); got != 2 {
+		t.Errorf("%d nodes after a restore that was refused, want 2", got)
+	}
+	w.ok("stop", "cluster", "--name", "back")
+	w.engineCall(http.MethodDelete, "/containers/kwok-back-etcd", nil, nil)
+	w.engineCall(http.MethodDelete, "/volumes/kwok-back-etcd-data-1", nil, nil)
+	w.oneLine("start without data", w.run("start", "cluster", "--name", "back"), []int{1}, "kwok-back-etcd-data-1", "is gone", "snapshot restore")
+}
+
 // TestPurge removes the image with the last cluster.
 func TestPurge(t *testing.T) { inContainers(t, testPurge) }
 

@@ -136,7 +136,17 @@ func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes
 			of[r.dataVolume(s, e.Volumes)] = s.Name
 		}
 	}
+	list, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: e.ours()})
+	if err != nil {
+		return wrap("list volumes", err)
+	}
+	for _, v := range list.Items {
+		delete(of, v.Name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if of[name] != "" && e.Made { // to begin with no data would look as if they had been deleted
+			return fmt.Errorf("volume %s, with the data of %s, is gone; kwokctl snapshot restore --name %s --path FILE replaces them", name, of[name], r.Name)
+		}
 		one, cancel, err := step(ctx)
 		if err != nil {
 			return err
@@ -150,7 +160,11 @@ func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes
 			return fmt.Errorf("create volume: %w", taken("volume", name))
 		}
 	}
-	return nil
+	if e.Made {
+		return nil
+	}
+	e.Made = true
+	return r.save(e.state)
 }
 
 // containers returns those of the cluster, by component.

@@ -13,12 +13,14 @@ import (
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
 	"kwokctl/runtimes"
+	"kwokctl/runtimes/docker"
 )
 
 // Script is a runtime that writes what another would do, as an approximate shell script. Nothing is done.
 type Script struct {
-	Out io.Writer
-	err error // the first that writing met
+	Out    io.Writer
+	engine string // the command of the engine that runs containers; "" for processes
+	err    error  // the first that writing met
 }
 
 // Printf writes lines.
@@ -69,6 +71,9 @@ func (s *Script) Install(context.Context, []runtimes.Spec) error { return s.err 
 
 // Start writes how the processes are started.
 func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes.Status)) error {
+	if s.engine != "" {
+		return s.startContainers(specs)
+	}
 	for _, spec := range specs {
 		program := spec.Name
 		if spec.Program != "" && download.Plain(spec.Program) {
@@ -87,6 +92,10 @@ func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes
 // Stop writes how they are ended.
 func (s *Script) Stop(_ context.Context, specs []runtimes.Spec, _ bool) ([]string, error) {
 	for _, spec := range slices.Backward(specs) {
+		if s.engine != "" {
+			s.Command(s.engine, "stop", docker.ContainerName(spec.Cluster, spec.Name))
+			continue
+		}
 		s.Printf("kill $(cat %[1]s)\nrm %[1]s\n", pidFile(spec))
 	}
 	return nil, s.err
@@ -99,6 +108,14 @@ func (s *Script) Status(context.Context, []runtimes.Spec) ([]runtimes.Status, er
 
 // Logs writes how a log is read.
 func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow bool) error {
+	if s.engine != "" {
+		words := []string{s.engine, "logs", docker.ContainerName(spec.Cluster, spec.Name)}
+		if follow {
+			words = slices.Insert(words, 2, "--follow")
+		}
+		s.Command(words...)
+		return s.err
+	}
 	program := "cat"
 	if follow {
 		program = "tail -n +1 -f"
@@ -150,10 +167,14 @@ func (h Home) DryCreate(req Create, s *Script) error {
 		s.file(filepath.Join(c.Dir, f.Path), f.Data)
 	}
 	s.Printf("# Save kubeconfig to %s\n", filepath.Join(c.Dir, adminConfig))
+	if s.engine = c.engine(); s.engine != "" {
+		s.createContainers(c)
+	}
 	return c.dryStart(s, req.Kubeconfig)
 }
 
 func (c *Cluster) dryStart(s *Script, kubeconfigPath string) error {
+	s.engine = c.engine()
 	if err := s.Start(context.Background(), c.specs, nil); err != nil {
 		return err
 	}
@@ -173,6 +194,7 @@ func (c *Cluster) DryStart(s *Script) error { return c.dryStart(s, "") }
 
 // DryStop writes what Stop would do.
 func (c *Cluster) DryStop(s *Script) error {
+	s.engine = c.engine()
 	_, err := s.Stop(context.Background(), c.specs, false)
 	return err
 }
@@ -188,17 +210,22 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 			s.Printf("# Remove context %s from %s\n", Context(c.Name), path)
 		}
 	}
+	if s.engine != "" {
+		s.removeContainers(c)
+	}
 	s.Printf("rm -rf %s\n", c.Dir)
 	return s.Err()
 }
 
 // DryLogs writes how the log of a component is read.
 func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
+	s.engine = c.engine()
 	return c.logs(context.Background(), s, component, io.Discard, follow)
 }
 
 // DryComponent writes what starting or stopping one component would do.
 func (c *Cluster) DryComponent(name string, s *Script, start bool) error {
+	s.engine = c.engine()
 	spec, err := c.Spec(name)
 	if err != nil {
 		return err
@@ -218,6 +245,10 @@ func (c *Cluster) DryExportLogs(dir string, s *Script) error {
 	}
 	s.Printf("mkdir -p %s\n", filepath.Join(target, "components"))
 	for _, spec := range c.specs {
+		if engine := c.engine(); engine != "" {
+			s.Printf("%s logs %s >%s\n", engine, docker.ContainerName(c.Name, spec.Name), filepath.Join(target, "components", spec.Name+".log"))
+			continue
+		}
 		s.Printf("cp %s %s\n", logFile(spec), filepath.Join(target, "components", spec.Name+".log"))
 	}
 	s.Printf("cp %s %s\n", filepath.Join(c.Dir, configFile), filepath.Join(target, configFile))

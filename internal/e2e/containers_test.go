@@ -130,7 +130,7 @@ func testRestoreIntoFreshVolume(t *testing.T, w *world) {
 	w.ok("stop", "cluster", "--name", "back")
 	w.engineCall(http.MethodDelete, "/containers/kwok-back-etcd", nil, nil)
 	w.engineCall(http.MethodDelete, "/volumes/kwok-back-etcd-data-1", nil, nil)
-	w.oneLine("start without data", w.run("start", "cluster", "--name", "back"), []int{1}, "kwok-back-etcd-data-1", "is gone", "snapshot restore")
+	w.fails(1, []string{"kwok-back-etcd-data-1", "is gone", "snapshot restore"}, "start", "cluster", "--name", "back")
 }
 
 // TestPurge removes the image with the last cluster.
@@ -230,6 +230,11 @@ func TestNoEngine(t *testing.T) {
 	w := newWorld(t)
 	w.env = append(w.env, "DOCKER_HOST=unix://"+w.home+"/none", "CONTAINER_HOST=unix://"+w.home+"/none")
 	for name, words := range map[string]string{"docker": "there is no such socket; start it", "podman": "podman system service", "nerdctl": "allowed are binary, docker, podman"} {
+		if name != "nerdctl" {
+			if got := w.ok("create", "cluster", "--name", "none", "--runtime", name, "--dry-run"); !strings.Contains(got, name+" \\\n  start \\\n  kwok-none-etcd\n") {
+				t.Errorf("dry run: %s", got)
+			}
+		}
 		w.oneLine(name, w.run("create", "cluster", "--name", "none", "--runtime", name), []int{1}, words)
 		w.gone("none")
 	}

@@ -61,7 +61,7 @@ func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) erro
 
 // fill copies a directory into a volume, by way of a container that never runs.
 func (r *Runtime) fill(ctx context.Context, e *engine, s runtimes.Spec, volume, image, dir string) error {
-	target := path.Join(workDir, s.Data)
+	target := path.Join(WorkDir, s.Data)
 	name := r.container(s.Name) + "-copy"
 	remove := func() {
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)

@@ -211,15 +211,15 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 		ports[port] = struct{}{}
 		published[port] = []network.PortBinding{{HostIP: at, HostPort: port.Port()}}
 	}
-	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: workDir}}
+	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}}
 	if s.Data != "" {
-		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(workDir, s.Data)})
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(WorkDir, s.Data)})
 	}
 	grace := stopGrace
 	config := &container.Config{
-		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: workDir,
+		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: WorkDir,
 		Entrypoint: []string{"/bin/" + s.Name}, Cmd: s.Args,
-		Env:          append(slices.Clone(s.Env), "HOME="+workDir, runtimes.GateEnv+"="+gate(s, all)),
+		Env:          append(slices.Clone(s.Env), "HOME="+WorkDir, runtimes.GateEnv+"="+gate(s, all)),
 		ExposedPorts: ports, StopTimeout: &grace, StopSignal: "SIGTERM",
 		Healthcheck: &container.HealthConfig{
 			Test:     []string{"CMD", "/bin/" + ProbeApplet, "health", encode([]question{{s.Name, s.Probe}})},

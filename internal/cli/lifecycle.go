@@ -67,12 +67,12 @@ func newStop(env *Env) *cobra.Command {
 
 func newDelete(env *Env) *cobra.Command {
 	var (
-		all, purge bool
+		all, purge, force bool
 		configPath string
 	)
 	cmd := &cobra.Command{Use: "cluster", Short: "Delete a cluster and everything in it", Args: exactly(cobra.NoArgs)}
 	cmd.Flags().BoolVar(&all, "all", false, "delete all clusters")
-	cmd.Flags().Bool("force", false, "go on when the runtime is not available; processes always are")
+	cmd.Flags().BoolVar(&force, "force", false, "go on when the engine that runs the containers does not answer; what it has stays there")
 	cmd.Flags().BoolVar(&purge, "purge", false, "with --all: also remove what clusters share, the image that containers run")
 	kubeconfigFlag(cmd, &configPath)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -95,6 +95,7 @@ func newDelete(env *Env) *cobra.Command {
 			})
 		}
 		var errs []error
+		home.Force = force
 		shared := home.Shared(names)
 		for _, name := range names {
 			errs = append(errs, deleteOne(cmd.Context(), env, home, name, configPath, cmd.Flags().Changed("kubeconfig")))

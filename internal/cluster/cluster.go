@@ -188,10 +188,11 @@ func (h Home) exists(name string) error {
 
 // remove deletes everything that a cluster consists of.
 func (c *Cluster) remove(ctx context.Context, kubeconfigPath string) error {
-	if _, err := c.rt.Stop(ctx, c.specs, true); err != nil {
-		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
+	_, err := c.rt.Stop(ctx, c.specs, true)
+	if err == nil {
+		err = c.rt.Uninstall(ctx, c.specs)
 	}
-	if err := c.rt.Uninstall(ctx, c.specs); err != nil {
+	if err != nil && !(c.home.Force && errors.Is(err, runtimes.ErrUnavailable)) {
 		return fmt.Errorf("delete cluster %q: %w", c.Name, err)
 	}
 	paths := []string{kubeconfigPath}

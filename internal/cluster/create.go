@@ -354,7 +354,7 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 			return err
 		}
 	}
-	return c.settled()
+	return c.settled(ctx)
 }
 
 // apply sends the manifests of the components.

@@ -20,17 +20,8 @@ import (
 // Script is a runtime that writes what another would do, as an approximate shell script. Nothing is done.
 type Script struct {
 	Out    io.Writer
-	engine string // of containers; empty for processes
-	fresh  bool   // the containers have to be created
+	engine string // the command of the engine that runs containers; "" for processes
 	err    error  // the first that writing met
-}
-
-// of makes the script one for the runtime of a cluster.
-func (s *Script) of(c *Cluster) *Script {
-	if contained(&c.Config.Options) {
-		s.engine = c.Config.Options.Runtime
-	}
-	return s
 }
 
 // Printf writes lines.
@@ -81,11 +72,10 @@ func (s *Script) Install(context.Context, []runtimes.Spec) error { return s.err 
 
 // Start writes how the processes are started.
 func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes.Status)) error {
+	if s.engine != "" {
+		return s.startContainers(specs)
+	}
 	for _, spec := range specs {
-		if s.engine != "" {
-			s.container(spec)
-			continue
-		}
 		program := spec.Name
 		if spec.Program != "" && download.Plain(spec.Program) {
 			program = spec.Program
@@ -100,32 +90,11 @@ func (s *Script) Start(_ context.Context, specs []runtimes.Spec, _ func(runtimes
 	return s.err
 }
 
-// container writes how a container is created, if it has to be, and started.
-func (s *Script) container(spec runtimes.Spec) {
-	name := docker.ContainerName(spec.Cluster, spec.Name)
-	if s.fresh {
-		words := []string{s.engine + " create", "--name=" + name, "--entrypoint=/bin/" + spec.Name, "--network=kwok-" + spec.Cluster,
-			"--network-alias=" + spec.Name, "--restart=unless-stopped"}
-		for _, p := range spec.Ports {
-			words = append(words, fmt.Sprintf("--publish=%s:%d:%d/tcp", loopback, p.Number, p.Number))
-		}
-		for _, variable := range spec.Env {
-			words = append(words, "--env="+variable)
-		}
-		words = append(append(words, "kwokctl"), spec.Args...)
-		for i, w := range words[1:] {
-			words[i+1] = quote(w)
-		}
-		s.Printf("%s\n", strings.Join(words, " \\\n  "))
-	}
-	s.Printf("%s start %s\n", s.engine, name)
-}
-
 // Stop writes how they are ended.
 func (s *Script) Stop(_ context.Context, specs []runtimes.Spec, _ bool) ([]string, error) {
 	for _, spec := range slices.Backward(specs) {
 		if s.engine != "" {
-			s.Printf("%s stop %s\n", s.engine, docker.ContainerName(spec.Cluster, spec.Name))
+			s.Command(s.engine, "stop", docker.ContainerName(spec.Cluster, spec.Name))
 			continue
 		}
 		s.Printf("kill $(cat %[1]s)\nrm %[1]s\n", pidFile(spec))
@@ -141,11 +110,11 @@ func (s *Script) Status(context.Context, []runtimes.Spec) ([]runtimes.Status, er
 // Logs writes how a log is read.
 func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow bool) error {
 	if s.engine != "" {
-		words := []string{s.engine, "logs"}
+		words := []string{s.engine, "logs", docker.ContainerName(spec.Cluster, spec.Name)}
 		if follow {
-			words = append(words, "-f")
+			words = slices.Insert(words, 2, "--follow")
 		}
-		s.Printf("%s %s\n", strings.Join(words, " "), docker.ContainerName(spec.Cluster, spec.Name))
+		s.Command(words...)
 		return s.err
 	}
 	program := "cat"
@@ -156,18 +125,8 @@ func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow
 	return s.err
 }
 
-// Uninstall writes how containers and their network are removed.
-func (s *Script) Uninstall(_ context.Context, specs []runtimes.Spec) error {
-	for _, spec := range specs {
-		if s.engine != "" {
-			s.Printf("%s rm --force %s\n", s.engine, docker.ContainerName(spec.Cluster, spec.Name))
-		}
-	}
-	if s.engine != "" && len(specs) > 0 {
-		s.Printf("%s network rm kwok-%s\n", s.engine, specs[0].Cluster)
-	}
-	return s.err
-}
+// Uninstall writes nothing: what there is to remove depends on the whole cluster (see DryDelete).
+func (s *Script) Uninstall(context.Context, []runtimes.Spec) error { return s.err }
 
 func logFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "logs", s.Name+".log") }
 func pidFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "pids", s.Name+".pid") }
@@ -209,9 +168,8 @@ func (h Home) DryCreate(req Create, s *Script) error {
 		s.file(filepath.Join(c.Dir, f.Path), f.Data)
 	}
 	s.Printf("# Save kubeconfig to %s\n", filepath.Join(c.Dir, adminConfig))
-	if s.of(c).engine != "" {
-		s.fresh = true
-		s.Printf("# Make image kwokctl of this binary\n%s network create kwok-%s\n", s.engine, c.Name)
+	if s.engine = c.engine(); s.engine != "" {
+		s.createContainers(c)
 	}
 	if req.Restore != nil {
 		s.Printf("# Begin with the state in %s\n", req.Restore.From.Name)
@@ -220,7 +178,8 @@ func (h Home) DryCreate(req Create, s *Script) error {
 }
 
 func (c *Cluster) dryStart(s *Script, kubeconfigPath string) error {
-	if err := s.of(c).Start(context.Background(), c.specs, nil); err != nil {
+	s.engine = c.engine()
+	if err := s.Start(context.Background(), c.specs, nil); err != nil {
 		return err
 	}
 	for _, row := range components.Table() {
@@ -239,7 +198,8 @@ func (c *Cluster) DryStart(s *Script) error { return c.dryStart(s, "") }
 
 // DryStop writes what Stop would do.
 func (c *Cluster) DryStop(s *Script) error {
-	_, err := s.of(c).Stop(context.Background(), c.specs, false)
+	s.engine = c.engine()
+	_, err := s.Stop(context.Background(), c.specs, false)
 	return err
 }
 
@@ -248,14 +208,14 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 	if err := c.DryStop(s); err != nil {
 		return err
 	}
-	if err := s.Uninstall(context.Background(), c.specs); err != nil {
-		return err
-	}
 	paths := []string{kubeconfigPath, c.Config.Status.Kubeconfig}
 	for _, path := range slices.Compact(paths) {
 		if path != "" {
 			s.Printf("# Remove context %s from %s\n", Context(c.Name), path)
 		}
+	}
+	if s.engine != "" {
+		s.removeContainers(c)
 	}
 	s.Printf("rm -rf %s\n", c.Dir)
 	return s.Err()
@@ -263,19 +223,21 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 
 // DryLogs writes how the log of a component is read.
 func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
-	return c.logs(context.Background(), s.of(c), component, io.Discard, follow)
+	s.engine = c.engine()
+	return c.logs(context.Background(), s, component, io.Discard, follow)
 }
 
 // DryComponent writes what starting or stopping one component would do.
 func (c *Cluster) DryComponent(name string, s *Script, start bool) error {
+	s.engine = c.engine()
 	spec, err := c.Spec(name)
 	if err != nil {
 		return err
 	}
 	if start {
-		return s.of(c).Start(context.Background(), []runtimes.Spec{spec}, nil)
+		return s.Start(context.Background(), []runtimes.Spec{spec}, nil)
 	}
-	_, err = s.of(c).Stop(context.Background(), []runtimes.Spec{spec}, false)
+	_, err = s.Stop(context.Background(), []runtimes.Spec{spec}, false)
 	return err
 }
 
@@ -287,6 +249,10 @@ func (c *Cluster) DryExportLogs(dir string, s *Script) error {
 	}
 	s.Printf("mkdir -p %s\n", filepath.Join(target, "components"))
 	for _, spec := range c.specs {
+		if engine := c.engine(); engine != "" {
+			s.Printf("%s logs %s >%s\n", engine, docker.ContainerName(c.Name, spec.Name), filepath.Join(target, "components", spec.Name+".log"))
+			continue
+		}
 		s.Printf("cp %s %s\n", logFile(spec), filepath.Join(target, "components", spec.Name+".log"))
 	}
 	s.Printf("cp %s %s\n", filepath.Join(c.Dir, configFile), filepath.Join(target, configFile))

@@ -41,6 +41,7 @@ type Home struct {
 	Dir     string
 	Version string // of this program
 	Log     *slog.Logger
+	Force   bool // delete clusters even when the engine that runs them cannot be asked
 	// Waiting is told when a command must wait for another that works on the same cluster; nil: nobody is told.
 	Waiting func(what, holder string, since time.Time)
 }

@@ -33,6 +33,28 @@ const (
 // restartTime is how long the data of before may take to be served again after a restore failed.
 const restartTime = 30 * time.Second
 
+// keeper is a runtime that keeps the data of components where we do not see them.
+type keeper interface {
+	// Replace makes the files of a directory the data of a component that does not run, all or none.
+	Replace(ctx context.Context, s runtimes.Spec, dir string) error
+	// Kept tells whether the data of before are kept; Revert puts them back, Settle removes them.
+	Kept() bool
+	Revert(ctx context.Context, s runtimes.Spec) error
+	Settle(ctx context.Context, s runtimes.Spec) error
+}
+
+// adopt hands data in the cluster directory, with which a new cluster begins, to a runtime that keeps them elsewhere.
+func (c *Cluster) adopt(ctx context.Context) error {
+	dir := filepath.Join(c.Dir, components.DataDir)
+	if _, err := os.Lstat(dir); err != nil {
+		return nil
+	}
+	if err := c.rt.(keeper).Replace(ctx, c.specs[0], dir); err != nil {
+		return err
+	}
+	return files.RemoveTree(c.Dir, components.DataDir)
+}
+
 // Restore is what to restore.
 type Restore struct {
 	From     *snapshot.Input
@@ -174,6 +196,9 @@ func (c *Cluster) swap(ctx context.Context, data string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if k, ok := c.rt.(keeper); ok {
+		return k.Replace(ctx, c.specs[0], data)
+	}
 	if err := files.RemoveTree(c.Dir, prevDir); err != nil {
 		return err
 	}
@@ -187,6 +212,16 @@ func (c *Cluster) swap(ctx context.Context, data string) error {
 // unswap puts the data of before back, if they are not in place.
 func (c *Cluster) unswap(ctx context.Context) error {
 	own, prev, bad := filepath.Join(c.Dir, components.DataDir), filepath.Join(c.Dir, prevDir), filepath.Join(c.Dir, stageDir, "bad")
+	if k, ok := c.rt.(keeper); ok {
+		if !k.Kept() {
+			return nil
+		}
+		_, err := c.rt.Stop(ctx, c.specs, true)
+		if err == nil {
+			err = k.Revert(ctx, c.specs[0])
+		}
+		return err
+	}
 	if _, err := os.Lstat(prev); err != nil {
 		return nil
 	}
@@ -208,7 +243,8 @@ func (c *Cluster) cut() bool {
 		_, err := os.Lstat(filepath.Join(append([]string{c.Dir}, path...)...))
 		return err == nil
 	}
-	return is(stageDir, backupFile) || is(prevDir) && !is(components.DataDir)
+	_, elsewhere := c.rt.(keeper)
+	return is(stageDir, backupFile) || !elsewhere && is(prevDir) && !is(components.DataDir)
 }
 
 // settle finishes a restore that was cut, so that the state of the cluster is whole: with new data in place it is
@@ -219,6 +255,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 		if err := c.rollBack(ctx, backup); err != nil {
 			return fmt.Errorf("undo a restore that was cut: %w", err)
 		}
+	}
+	if _, elsewhere := c.rt.(keeper); elsewhere {
+		return errors.Join(c.adopt(ctx), files.RemoveTree(c.Dir, stageDir))
 	}
 	if _, err := os.Lstat(filepath.Join(c.Dir, components.DataDir)); errors.Is(err, os.ErrNotExist) {
 		if err := c.unswap(ctx); err != nil {
@@ -233,6 +272,9 @@ func (c *Cluster) settle(ctx context.Context) error {
 
 // lost returns an error when a cluster that was ready has no data any more: etcd would begin with none.
 func (c *Cluster) lost() error {
+	if _, elsewhere := c.rt.(keeper); elsewhere {
+		return nil // that runtime sees to it
+	}
 	if _, err := os.Lstat(filepath.Join(c.Dir, servedFile)); err != nil {
 		return nil
 	}
@@ -267,16 +309,23 @@ func (c *Cluster) rollBack(ctx context.Context, backup string) error {
 	if err := c.swap(ctx, filepath.Join(dir, components.DataDir)); err != nil {
 		return err
 	}
-	return errors.Join(files.RemoveTree(c.Dir, prevDir), files.Remove(backup)) // what was half written is nobody's
+	drop := func() error { return files.RemoveTree(c.Dir, prevDir) }
+	if k, ok := c.rt.(keeper); ok {
+		drop = func() error { return k.Settle(ctx, c.specs[0]) }
+	}
+	return errors.Join(drop(), files.Remove(backup)) // what was half written is nobody's
 }
 
 // settled is called when the cluster is ready: the data of before are needed no more.
-func (c *Cluster) settled() error {
+func (c *Cluster) settled(ctx context.Context) error {
 	served := filepath.Join(c.Dir, servedFile)
 	if _, err := os.Lstat(served); errors.Is(err, os.ErrNotExist) {
 		if err := files.WriteAtomic(served, nil, 0o600); err != nil {
 			return err
 		}
+	}
+	if k, ok := c.rt.(keeper); ok {
+		return k.Settle(ctx, c.specs[0])
 	}
 	return files.RemoveTree(c.Dir, prevDir)
 }
@@ -288,7 +337,8 @@ func (c *Cluster) unusable(ctx context.Context, err error) error {
 	if !errors.As(err, &exit) || exit.Component != "etcd" {
 		return err
 	}
-	if _, missing := os.Lstat(filepath.Join(c.Dir, prevDir)); missing == nil {
+	_, missing := os.Lstat(filepath.Join(c.Dir, prevDir))
+	if k, ok := c.rt.(keeper); missing == nil || ok && k.Kept() {
 		if back := c.unswap(context.WithoutCancel(ctx)); back != nil {
 			return errors.Join(err, back)
 		}

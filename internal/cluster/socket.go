@@ -29,24 +29,24 @@ func (c *Cluster) ShortEtcdSocket() (path string, done func(), err error) {
 		c.removeStaleSockets()
 		path = filepath.Join(c.Dir, fmt.Sprintf("%s.%d", components.ClientSocket, os.Getpid()))
 	}
-	done = func() {}
+	release := func() {}
 	if len(path) > maxSocket {
 		dir, err := syscall.Open(c.Dir, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // no os.File, which would be closed once forgotten
 		if err != nil {
 			return "", nil, fmt.Errorf("open cluster directory: %w", err)
 		}
 		path = fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))
-		done = func() { _ = syscall.Close(dir) }
+		release = func() { _ = syscall.Close(dir) }
 	}
 	if !forward {
-		return path, done, nil
+		return path, release, nil
 	}
 	stop, err := f.Forward(context.Background(), c.specs[0], "unix", components.ClientSocket, path)
 	if err != nil {
-		done()
+		release()
 		return "", nil, fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
-	return path, func() { stop(); done() }, nil
+	return path, func() { stop(); release() }, nil
 }
 
 // removeStaleSockets removes those of programs that have ended without a chance to do so.

@@ -106,6 +106,33 @@ func testTakenNames(t *testing.T, w *world) {
 	}
 }
 
+// TestRestoreIntoFreshVolume goes back to a snapshot, and to one that etcd cannot use, which changes nothing. A cluster
+// whose volume was lost does not begin with no data.
+func TestRestoreIntoFreshVolume(t *testing.T) { inContainers(t, testRestoreIntoFreshVolume) }
+
+func testRestoreIntoFreshVolume(t *testing.T, w *world) {
+	w.create("back")
+	path := filepath.Join(w.home, "back.db")
+	nodes := func() int { return len(strings.Fields(w.kubectl("back", "get", "nodes", "-o", "name"))) }
+	w.ok("scale", "node", "--replicas", "2", "--name", "back")
+	w.ok("snapshot", "save", "--name", "back", "--path", path)
+	w.ok("scale", "node", "--replicas", "5", "--name", "back")
+	w.ok("snapshot", "restore", "--name", "back", "--path", path)
+	if got := nodes(); got != 2 {
+		t.Errorf("%d nodes, want the 2 of the snapshot", got)
+	}
+	w.ready("back") // with two volumes and no more
+	write(t, path, read(path)[:100_000])
+	w.fails(1, nil, "snapshot", "restore", "--name", "back", "--path", path)
+	if got := nodes(); got != 2 {
+		t.Errorf("%d nodes after a restore that was refused, want 2", got)
+	}
+	w.ok("stop", "cluster", "--name", "back")
+	w.engineCall(http.MethodDelete, "/containers/kwok-back-etcd", nil, nil)
+	w.engineCall(http.MethodDelete, "/volumes/kwok-back-etcd-data-1", nil, nil)
+	w.fails(1, []string{"kwok-back-etcd-data-1", "is gone", "snapshot restore"}, "start", "cluster", "--name", "back")
+}
+
 // TestPurge removes the image with the last cluster.
 func TestPurge(t *testing.T) { inContainers(t, testPurge) }
 
@@ -203,6 +230,11 @@ func TestNoEngine(t *testing.T) {
 	w := newWorld(t)
 	w.env = append(w.env, "DOCKER_HOST=unix://"+w.home+"/none", "CONTAINER_HOST=unix://"+w.home+"/none")
 	for name, words := range map[string]string{"docker": "there is no such socket; start it", "podman": "podman system service", "nerdctl": "allowed are binary, docker, podman"} {
+		if name != "nerdctl" {
+			if got := w.ok("create", "cluster", "--name", "none", "--runtime", name, "--dry-run"); !strings.Contains(got, name+" \\\n  start \\\n  kwok-none-etcd\n") {
+				t.Errorf("dry run: %s", got)
+			}
+		}
 		w.oneLine(name, w.run("create", "cluster", "--name", "none", "--runtime", name), []int{1}, words)
 		w.gone("none")
 	}

@@ -22,7 +22,7 @@ func (r *Runtime) copyFiles(ctx context.Context, e *engine, specs []runtimes.Spe
 	if err != nil {
 		return err
 	}
-	_, err = e.CopyToContainer(ctx, r.container(specs[0].Name), client.CopyToContainerOptions{DestinationPath: workDir, Content: bytes.NewReader(data)})
+	_, err = e.CopyToContainer(ctx, r.container(specs[0].Name), client.CopyToContainerOptions{DestinationPath: WorkDir, Content: bytes.NewReader(data)})
 	return wrap("copy files into container "+r.container(specs[0].Name), err)
 }
 

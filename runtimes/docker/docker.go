@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	workDir = "/cluster" // the cluster directory in a container
+	WorkDir = "/cluster" // the cluster directory in a container
 	// user is who components run as. Its number says nothing to the host.
 	user = 65532
 )

@@ -35,6 +35,10 @@ type state struct {
 	At     endpoint `json:"at"`
 	// Volumes numbers the volumes with the components' data. It grows when fresh ones take their place.
 	Volumes int `json:"volumes,omitempty"`
+	// Before is the number of those that are kept until the cluster is ready with the fresh ones.
+	Before *int `json:"before,omitempty"`
+	// Made says that there were volumes: one that is not there any more was lost, and with it the data.
+	Made bool `json:"made,omitempty"`
 }
 
 // EngineOf returns which engine runs the cluster in dir, "" when none ever did.

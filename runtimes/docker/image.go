@@ -64,10 +64,10 @@ func (i image) layer(w io.Writer) error {
 	t := tar.NewWriter(w)
 	dirs := []tar.Header{
 		{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755},
-		{Typeflag: tar.TypeDir, Name: workDir[1:] + "/", Mode: 0o700, Uid: user, Gid: user},
+		{Typeflag: tar.TypeDir, Name: WorkDir[1:] + "/", Mode: 0o700, Uid: user, Gid: user},
 	}
 	for _, d := range i.data {
-		dirs = append(dirs, tar.Header{Typeflag: tar.TypeDir, Name: workDir[1:] + "/" + d + "/", Mode: 0o700, Uid: user, Gid: user})
+		dirs = append(dirs, tar.Header{Typeflag: tar.TypeDir, Name: WorkDir[1:] + "/" + d + "/", Mode: 0o700, Uid: user, Gid: user})
 	}
 	for _, h := range append(dirs, tar.Header{Typeflag: tar.TypeReg, Name: "bin/kwokctl", Mode: 0o755, Size: info.Size()}) {
 		h.ModTime = time.Unix(0, 0)
@@ -91,7 +91,7 @@ func (i image) archive(w io.Writer, sum layerSum) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": i.arch, "os": "linux",
 		"config": map[string]any{
-			"User": fmt.Sprintf("%d:%d", user, user), "WorkingDir": workDir, "Entrypoint": []string{"/bin/kwokctl"},
+			"User": fmt.Sprintf("%d:%d", user, user), "WorkingDir": WorkDir, "Entrypoint": []string{"/bin/kwokctl"},
 			"Labels": map[string]string{imageLabel: "kwokctl"},
 		},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum.hash}},

@@ -136,7 +136,17 @@ func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes
 			of[r.dataVolume(s, e.Volumes)] = s.Name
 		}
 	}
+	list, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: e.ours()})
+	if err != nil {
+		return wrap("list volumes", err)
+	}
+	for _, v := range list.Items {
+		delete(of, v.Name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if of[name] != "" && e.Made { // to begin with no data would look as if they had been deleted
+			return fmt.Errorf("volume %s, with the data of %s, is gone; kwokctl snapshot restore --name %s --path FILE replaces them", name, of[name], r.Name)
+		}
 		one, cancel, err := step(ctx)
 		if err != nil {
 			return err
@@ -150,7 +160,11 @@ func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes
 			return fmt.Errorf("create volume: %w", taken("volume", name))
 		}
 	}
-	return nil
+	if e.Made {
+		return nil
+	}
+	e.Made = true
+	return r.save(e.state)
 }
 
 // containers returns those of the cluster, by component.
@@ -197,15 +211,15 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 		ports[port] = struct{}{}
 		published[port] = []network.PortBinding{{HostIP: at, HostPort: port.Port()}}
 	}
-	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: workDir}}
+	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}}
 	if s.Data != "" {
-		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(workDir, s.Data)})
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(WorkDir, s.Data)})
 	}
 	grace := stopGrace
 	config := &container.Config{
-		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: workDir,
+		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: WorkDir,
 		Entrypoint: []string{"/bin/" + s.Name}, Cmd: s.Args,
-		Env:          append(slices.Clone(s.Env), "HOME="+workDir, runtimes.GateEnv+"="+gate(s, all)),
+		Env:          append(slices.Clone(s.Env), "HOME="+WorkDir, runtimes.GateEnv+"="+gate(s, all)),
 		ExposedPorts: ports, StopTimeout: &grace, StopSignal: "SIGTERM",
 		Healthcheck: &container.HealthConfig{
 			Test:     []string{"CMD", "/bin/" + ProbeApplet, "health", encode([]question{{s.Name, s.Probe}})},

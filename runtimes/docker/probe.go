@@ -117,7 +117,7 @@ func DialMain(args []string, in io.Reader, out, errs io.Writer) int {
 // exec starts a program in a container and returns its standard streams.
 func (e *engine) exec(ctx context.Context, container string, cmd ...string) (*client.HijackedResponse, error) {
 	made, err := e.ExecCreate(ctx, container, client.ExecCreateOptions{
-		Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true, WorkingDir: workDir,
+		Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true, WorkingDir: WorkDir,
 		Env: []string{"LC_ALL=fr_FR.UTF-8", "GOGC=off"}, // for a quick start, as components have it
 	})
 	if err != nil {

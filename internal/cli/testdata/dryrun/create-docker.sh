@@ -214,18 +214,40 @@ users:
     client-key: ../pki/kwok-controller.key
 EOF
 # Save kubeconfig to <home>/.kwok/clusters/x/kubeconfig.yaml
-# Make image kwokctl of this binary
-docker network create kwok-x
-docker create \
+# Load image localhost/kwokctl, made of this binary
+docker \
+  network \
+  create \
+  --label=kwok.x-k8s.io/cluster=x \
+  kwok-x
+docker \
+  volume \
+  create \
+  --label=kwok.x-k8s.io/cluster=x \
+  kwok-x
+docker \
+  volume \
+  create \
+  --label=kwok.x-k8s.io/cluster=x \
+  kwok-x-etcd-data
+docker \
+  create \
   --name=kwok-x-etcd \
   --entrypoint=/bin/etcd \
   --network=kwok-x \
   --network-alias=etcd \
   --restart=unless-stopped \
+  --label=kwok.x-k8s.io/cluster=x \
+  --label=com.docker.compose.project=kwok-x \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --volume=kwok-x:/cluster \
+  --volume=kwok-x-etcd-data:/cluster/etcd \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
-  kwokctl \
+  localhost/kwokctl \
   --name=node0 \
   --data-dir=etcd \
   --auto-compaction-retention=1 \
@@ -237,18 +259,24 @@ docker create \
   --initial-cluster=node0=unix://etcd:1 \
   --advertise-client-urls=unix://etcd:0 \
   --listen-client-urls=unix://etcd:0
-docker start kwok-x-etcd
-docker create \
+docker \
+  create \
   --name=kwok-x-kube-apiserver \
   --entrypoint=/bin/kube-apiserver \
   --network=kwok-x \
   --network-alias=kube-apiserver \
   --restart=unless-stopped \
+  --label=kwok.x-k8s.io/cluster=x \
+  --label=com.docker.compose.project=kwok-x \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26443:26443/tcp \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
-  kwokctl \
+  localhost/kwokctl \
   --etcd-prefix=/registry \
   --etcd-servers=unix://etcd:0 \
   --allow-privileged=true \
@@ -274,18 +302,24 @@ docker create \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC
-docker start kwok-x-kube-apiserver
-docker create \
+docker \
+  create \
   --name=kwok-x-kube-controller-manager \
   --entrypoint=/bin/kube-controller-manager \
   --network=kwok-x \
   --network-alias=kube-controller-manager \
   --restart=unless-stopped \
+  --label=kwok.x-k8s.io/cluster=x \
+  --label=com.docker.compose.project=kwok-x \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26257:26257/tcp \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
-  kwokctl \
+  localhost/kwokctl \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
   --bind-address=0.0.0.0 \
@@ -303,18 +337,24 @@ docker create \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
   --controllers='*,-ttl-controller'
-docker start kwok-x-kube-controller-manager
-docker create \
+docker \
+  create \
   --name=kwok-x-kube-scheduler \
   --entrypoint=/bin/kube-scheduler \
   --network=kwok-x \
   --network-alias=kube-scheduler \
   --restart=unless-stopped \
+  --label=kwok.x-k8s.io/cluster=x \
+  --label=com.docker.compose.project=kwok-x \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26259:26259/tcp \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
-  kwokctl \
+  localhost/kwokctl \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
   --bind-address=0.0.0.0 \
@@ -326,18 +366,24 @@ docker create \
   --leader-elect=false \
   --kube-api-qps=5000 \
   --kube-api-burst=10000
-docker start kwok-x-kube-scheduler
-docker create \
+docker \
+  create \
   --name=kwok-x-kwok-controller \
   --entrypoint=/bin/kwok-controller \
   --network=kwok-x \
   --network-alias=kwok-controller \
   --restart=unless-stopped \
+  --label=kwok.x-k8s.io/cluster=x \
+  --label=com.docker.compose.project=kwok-x \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26247:26247/tcp \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
-  kwokctl \
+  localhost/kwokctl \
   --manage-all-nodes=true \
   --kubeconfig=config/kwok-controller.kubeconfig \
   --config=kwok.yaml \
@@ -346,6 +392,24 @@ docker create \
   --node-port=26247 \
   --server-address=0.0.0.0:26247 \
   --node-lease-duration-seconds=200
-docker start kwok-x-kwok-controller
+docker \
+  cp \
+  <home>/.kwok/clusters/x/. \
+  kwok-x-etcd:/cluster
+docker \
+  start \
+  kwok-x-etcd
+docker \
+  start \
+  kwok-x-kube-apiserver
+docker \
+  start \
+  kwok-x-kube-controller-manager
+docker \
+  start \
+  kwok-x-kube-scheduler
+docker \
+  start \
+  kwok-x-kwok-controller
 # Set up manifest for kwok-controller
 # Add context kwok-x to <home>/.kube/config

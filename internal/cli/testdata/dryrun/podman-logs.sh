@@ -1,1 +1,4 @@
-podman logs -f kwok-p-etcd
+podman \
+  logs \
+  --follow \
+  kwok-p-etcd

@@ -1,0 +1,187 @@
+package docker
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"kwokctl/runtimes"
+)
+
+// Replace makes the files of a directory of this machine the data of a component, in a fresh volume. The volume of
+// before is kept for Revert, until Settle. The component must not run; it takes its new volume at its next start.
+// The state file is what says which volume counts, so that data are replaced whole or not at all.
+func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) error {
+	e, err := r.openOrChoose(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if err := r.settle(ctx, e, s); err != nil {
+		return ended(ctx, err)
+	}
+	next := e.Volumes + 1
+	name := r.dataVolume(s, next)
+	if err := r.dropVolume(ctx, e, s, next); err != nil { // of a time when this was cut
+		return ended(ctx, err)
+	}
+	info, err := e.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return ended(ctx, wrap("ask the engine about itself", err))
+	}
+	image, err := r.ensureImage(ctx, e, info.Info)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	made, err := e.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Labels: r.labels(e, s.Name)})
+	if err != nil {
+		return ended(ctx, wrap("create volume "+name, err))
+	}
+	if made.Volume.Labels[idLabel] != e.ID {
+		return fmt.Errorf("create volume: %w", taken("volume", name))
+	}
+	if err := r.fill(ctx, e, s, name, image, dir); err != nil {
+		return ended(ctx, errors.Join(err, r.dropVolume(context.WithoutCancel(ctx), e, s, next)))
+	}
+	before := e.Volumes
+	e.Before, e.Volumes = &before, next
+	return r.save(e.state)
+}
+
+// fill copies a directory into a volume, by way of a container that never runs.
+func (r *Runtime) fill(ctx context.Context, e *engine, s runtimes.Spec, volume, image, dir string) error {
+	target := path.Join(WorkDir, s.Data)
+	name := r.container(s.Name) + "-copy"
+	remove := func() {
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+		defer cancel()
+		_, _ = e.ContainerRemove(one, name, client.ContainerRemoveOptions{Force: true}) // delete finds it by its label
+	}
+	remove()
+	one, cancel, err := step(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if _, err := e.ContainerCreate(one, client.ContainerCreateOptions{
+		Name:   name,
+		Config: &container.Config{Image: image, Labels: r.labels(e, "")},
+		HostConfig: &container.HostConfig{NetworkMode: "none",
+			Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: volume, Target: target}}},
+	}); err != nil {
+		return wrap("create container "+name, err)
+	}
+	defer remove()
+	in, out := io.Pipe()
+	go func() { out.CloseWithError(packAll(out, dir)) }()
+	_, err = e.CopyToContainer(ctx, name, client.CopyToContainerOptions{DestinationPath: target, Content: in})
+	in.CloseWithError(errors.New("the engine reads no more"))
+	return wrap("copy data into volume "+volume, err)
+}
+
+// packAll writes a directory as a tar archive.
+func packAll(w io.Writer, dir string) error {
+	t := tar.NewWriter(w)
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o700, Uid: user, Gid: user})
+		case !d.Type().IsRegular():
+			return nil
+		}
+		f, err := os.Open(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Uid: user, Gid: user, Size: info.Size(), ModTime: time.Now()}); err != nil {
+			return err
+		}
+		_, err = io.Copy(t, f)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// Kept tells whether there are data of before.
+func (r *Runtime) Kept() bool {
+	s, err := r.load()
+	return err == nil && s.Before != nil
+}
+
+// Revert puts the data of before a Replace back, if they are kept. The component must not run.
+func (r *Runtime) Revert(ctx context.Context, s runtimes.Spec) error {
+	e, err := r.open(ctx)
+	if e == nil || err != nil || e.Before == nil {
+		return err
+	}
+	defer e.Close()
+	bad := e.Volumes
+	e.Volumes, e.Before = *e.Before, nil
+	if err := r.save(e.state); err != nil {
+		return err
+	}
+	return r.dropVolume(ctx, e, s, bad)
+}
+
+// Settle removes the data of before a Replace.
+func (r *Runtime) Settle(ctx context.Context, s runtimes.Spec) error {
+	e, err := r.open(ctx)
+	if e == nil || err != nil {
+		return err
+	}
+	defer e.Close()
+	return r.settle(ctx, e, s)
+}
+
+func (r *Runtime) settle(ctx context.Context, e *engine, s runtimes.Spec) error {
+	if e.Before == nil {
+		return nil
+	}
+	if err := r.dropVolume(ctx, e, s, *e.Before); err != nil {
+		return err
+	}
+	e.Before = nil
+	return r.save(e.state)
+}
+
+// dropVolume removes a volume of data, and the container of its component if that still has it and does not run.
+func (r *Runtime) dropVolume(ctx context.Context, e *engine, s runtimes.Spec, number int) error {
+	name := r.dataVolume(s, number)
+	have, err := r.containers(ctx, e)
+	if err != nil {
+		return err
+	}
+	if c := have[s.Name]; c.ID != "" && c.State != container.StateRunning {
+		for _, m := range c.Mounts {
+			if m.Name == name {
+				_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{})
+				if err := removed("container "+r.container(s.Name), err); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	_, err = e.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+	return removed("volume "+name, err)
+}

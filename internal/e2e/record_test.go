@@ -216,7 +216,10 @@ func TestReplayOfDamage(t *testing.T) {
 	path := filepath.Join(w.home, "run.yaml.gz")
 	rec := w.recorder("snapshot", "record", "--path", path)
 	w.ok("scale", "node", "--replicas", "20")
-	w.eventually(time.Minute, "the changes are in the file", func() bool { return strings.Count(unzip(t, path), made) == 20 })
+	w.eventually(time.Minute, "the changes are in the file", func() bool {
+		text := unzip(t, path)
+		return strings.Count(text, made) == 20 && strings.HasSuffix(text, "# whole up to here\n")
+	})
 	w.kill(rec.cmd.Process.Pid)
 	rec.wait()
 	w.kubectl("kwok", "delete", "nodes", "--all")

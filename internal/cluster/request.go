@@ -26,10 +26,10 @@ func (r *Create) check() error {
 	if err := checkRuntime(&r.Config.Options); err != nil {
 		return err
 	}
-	if err := checkContained(r.Config); err != nil {
+	if err := locate(&r.Config.Options); err != nil {
 		return err
 	}
-	if err := locate(&r.Config.Options); err != nil {
+	if err := checkContained(r.Config); err != nil {
 		return err
 	}
 	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {

@@ -106,7 +106,7 @@ func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
 func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
-	if err := h.choose(ctx, req.Name, &req.Config.Options); err != nil {
+	if err := h.choose(ctx, req.Name, req.Config); err != nil {
 		return nil, cause(ctx, err)
 	}
 	if err := h.fetch(ctx, req.Config, observe); err != nil {

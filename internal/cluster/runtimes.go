@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,9 +43,13 @@ func checkContained(cfg *api.KwokctlConfiguration) error {
 	if !contained(o) {
 		return nil
 	}
+	asked := *o
+	if err := components.Locate(&asked, runtime.GOOS, runtime.GOARCH); err != nil {
+		return err
+	}
 	for _, row := range components.Table() {
-		if row.Binary != nil && *row.Binary(o) != "" {
-			return fmt.Errorf("program of %s: %s: with runtime %s all programs come from the image of this binary", row.Name, *row.Binary(o), o.Runtime)
+		if row.Binary != nil && *row.Binary(&asked) != "" {
+			return fmt.Errorf("program of %s: %s: with runtime %s all programs come from the image of this binary", row.Name, *row.Binary(&asked), o.Runtime)
 		}
 	}
 	for _, own := range []struct{ field, image string }{
@@ -54,6 +59,9 @@ func checkContained(cfg *api.KwokctlConfiguration) error {
 		if own.image != "" {
 			return fmt.Errorf("%s %s: the only image is that of this binary", own.field, own.image)
 		}
+	}
+	if components.Audited(o) {
+		return fmt.Errorf("audit: with runtime binary only")
 	}
 	if o.KubeApiserverInsecurePort != 0 {
 		return fmt.Errorf("kube-apiserver-insecure-port %d: with runtime binary only", o.KubeApiserverInsecurePort)
@@ -136,7 +144,8 @@ func kept() []string {
 
 // choose settles the runtime of a new cluster, or says in one line why it cannot be used: the one that is named, else
 // the first of the list that can be used, else the default.
-func (h Home) choose(ctx context.Context, cluster string, o *components.Options) (err error) {
+func (h Home) choose(ctx context.Context, cluster string, cfg *api.KwokctlConfiguration) (err error) {
+	o := &cfg.Options
 	names := []string{o.Runtime}
 	if o.Runtime == "" && len(o.Runtimes) > 0 {
 		names = o.Runtimes
@@ -147,7 +156,7 @@ func (h Home) choose(ctx context.Context, cluster string, o *components.Options)
 		}
 		if err = h.runtime(cluster, &components.Options{Runtime: name}).Available(ctx); err == nil {
 			o.Runtime = name
-			return nil
+			return checkContained(cfg)
 		}
 	}
 	return fmt.Errorf("create cluster %q: %w", cluster, err)

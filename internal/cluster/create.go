@@ -109,6 +109,11 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 	if err := h.choose(ctx, req.Name, &req.Config.Options); err != nil {
 		return nil, cause(ctx, err)
 	}
+	if req.Restore != nil {
+		if err := ownData(&req.Config.Options); err != nil {
+			return nil, fmt.Errorf("create cluster %q: %w", req.Name, err)
+		}
+	}
 	if err := h.fetch(ctx, req.Config, observe); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 	if c.loading() {
 		return c.unfinished()
 	}
+	if err := ownData(&c.Config.Options); err != nil {
+		return fmt.Errorf("restore cluster %q: %w", name, err)
+	}
 	before, err := c.Status(ctx)
 	if err != nil {
 		return err
@@ -102,6 +105,14 @@ func (c *Cluster) Running(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ownData returns an error when the data of etcd are not in the cluster directory.
+func ownData(o *components.Options) error {
+	if !contained(o) {
+		return nil
+	}
+	return fmt.Errorf("with runtime %s the data of etcd are in a volume, out of reach; restore into a cluster of runtime binary", o.Runtime)
 }
 
 // SaveEtcd writes the state of the cluster to w, in etcd's format, and returns its size.
@@ -233,8 +244,8 @@ func (c *Cluster) settle(ctx context.Context) error {
 
 // lost returns an error when a cluster that was ready has no data any more: etcd would begin with none.
 func (c *Cluster) lost() error {
-	if _, err := os.Lstat(filepath.Join(c.Dir, servedFile)); err != nil {
-		return nil
+	if _, err := os.Lstat(filepath.Join(c.Dir, servedFile)); err != nil || contained(&c.Config.Options) {
+		return nil // it never had any, or they are in a volume
 	}
 	for _, part := range []string{"member/snap/db", "member/wal/*.wal"} {
 		if found, err := fs.Glob(os.DirFS(filepath.Join(c.Dir, components.DataDir)), part); err == nil && len(found) == 0 {
@@ -286,6 +297,9 @@ func (c *Cluster) settled() error {
 func (c *Cluster) unusable(ctx context.Context, err error) error {
 	var exit *runtimes.ExitError
 	if !errors.As(err, &exit) || exit.Component != "etcd" {
+		return err
+	}
+	if contained(&c.Config.Options) {
 		return err
 	}
 	if _, missing := os.Lstat(filepath.Join(c.Dir, prevDir)); missing == nil {

@@ -68,7 +68,7 @@ func newStop(env *Env) *cobra.Command {
 func newDelete(env *Env) *cobra.Command {
 	var (
 		all, purge, force bool
-		configPath string
+		configPath        string
 	)
 	cmd := &cobra.Command{Use: "cluster", Short: "Delete a cluster and everything in it", Args: exactly(cobra.NoArgs)}
 	cmd.Flags().BoolVar(&all, "all", false, "delete all clusters")

@@ -34,7 +34,7 @@ func fill(v reflect.Value, r *rand.Rand, depth int) {
 		*p = intstr.FromInt32(r.Int32())
 		return
 	case *metav1.FieldsV1:
-		p.Raw = []byte(`{"a":1}`)
+		p.SetRawString(`{"a":1}`)
 		return
 	}
 	switch v.Kind() {

@@ -50,7 +50,7 @@ const DefaultPage = 500
 // A page is to have this many bytes. How large objects are is seen from a first, small one.
 const (
 	pageBytes = 4 << 20
-	firstPage = 50
+	firstPage = 20
 )
 
 // List says what to write into a snapshot in YAML.

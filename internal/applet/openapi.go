@@ -88,7 +88,8 @@ func (l *lateOpenAPI) front(next http.Handler) http.Handler {
 			return
 		}
 		if _, ok := core.Paths[strings.TrimPrefix(name, "/")]; ok {
-			next = l.v3
+			l.v3.ServeHTTP(w, r)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

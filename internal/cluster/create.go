@@ -86,6 +86,11 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	case c.isReady(ctx, req.Kubeconfig):
 		return c, false, nil
 	}
+	if !c.cut() { // else the start puts in order what a restore has left
+		if err := c.lost(); err != nil {
+			return nil, false, err
+		}
+	}
 	req.Restore = nil
 	return c, true, c.unusable(ctx, c.finish(ctx, req, observe))
 }

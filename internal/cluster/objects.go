@@ -69,16 +69,19 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 
 // afterObjects leaves the cluster as it is to be after restoreObjects, which returned err.
 func (c *Cluster) afterObjects(ctx context.Context, err error, r Restore, ran, touched bool, backup string) error {
-	if err == nil && ran {
-		return c.start(ctx, r.Wait, r.Observe)
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTime)
+	defer cancel()
+	if err == nil && !ran {
+		_, err = c.rt.Stop(undo, c.specs, false)
+		return err
 	}
 	if err == nil {
-		_, err = c.rt.Stop(ctx, c.specs, false)
+		if err = c.start(ctx, r.Wait, r.Observe); err != nil && ctx.Err() != nil { // too late to go back
+			err = errors.Join(fmt.Errorf("%w; cluster %s has the new state", cause(ctx, err), c.Name), c.start(undo, Wait{}, nil))
+		}
 		return err
 	}
 	err = cause(ctx, err)
-	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTime)
-	defer cancel()
 	if touched {
 		if back := c.settle(undo); back != nil {
 			return errors.Join(err, back)

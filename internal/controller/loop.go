@@ -49,7 +49,7 @@ type loop struct {
 	leaseQueue    []*node
 	leasesRead    bool
 	known         map[string]lease // read at start, of nodes not yet seen
-	rivals        map[string]int   // other controllers, with how many nodes they were seen to hold
+	rivals        map[rival]int    // other controllers, with how many nodes they were seen to hold
 	delayed       []delayedLease
 
 	queue    [lanes]uint32 // lists of entries that are ready
@@ -93,7 +93,7 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		dice: stage.NewDice(cfg.seed), kinds: ownPlayers(), t: newTable(), addr: newAddresses(),
 		nodes: map[string]*node{}, parked: map[string]uint32{}, id: cfg.id,
 		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
-		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[string]int{},
+		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[rival]int{},
 		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
 		staged: make(chan struct{}), report: newReporter(do, st, log)}
 	l.w = newWheel(l.t, l.now)

@@ -240,13 +240,21 @@ func (l *loop) leased(r *result) {
 	l.heldBy(n, r.lease.holder)
 }
 
-// heldBy says that a node is another controller's. Of all its nodes, the first is enough to know who it is.
+// rival is what tells who has a node from us: of all its nodes, the first is enough to know. Kinds that are on no node
+// have a lease of their own, and may have another holder.
+type rival struct {
+	holder string
+	others bool
+}
+
+// heldBy says that a node is another controller's.
 func (l *loop) heldBy(n *node, holder string) {
 	if n.told == holder {
 		return
 	}
 	n.told = holder
-	if l.rivals[holder]++; l.rivals[holder] > 1 {
+	who := rival{holder, n == l.others}
+	if l.rivals[who]++; l.rivals[who] > 1 {
 		l.log.Debug("node is held by another controller", "object", n.name, "holder", holder)
 		return
 	}
@@ -263,10 +271,10 @@ func (l *loop) heldBy(n *node, holder string) {
 // tookOver begins to play a node.
 func (l *loop) tookOver(n *node) {
 	if n.told != "" {
-		level := slog.LevelDebug
-		if l.rivals[n.told] > 0 { // the first of that one's
+		level, who := slog.LevelDebug, rival{n.told, n == l.others}
+		if l.rivals[who] > 0 { // the first of that one's
 			level = slog.LevelInfo
-			delete(l.rivals, n.told)
+			delete(l.rivals, who)
 		}
 		l.log.Log(l.ctx, level, "node is taken over from another controller", "object", n.name, "holder", n.told)
 	}

@@ -91,7 +91,7 @@ func TestUnreadableData(t *testing.T) {
 	before := tree(etcd)
 	for _, verb := range []string{"start", "create"} {
 		r := w.run(verb, "cluster", "--name", "data", "--wait", "60s")
-		if r.code != 1 || r.took > 10*time.Second || !strings.Contains(r.stderr, "start etcd: ") {
+		if r.code != 1 || r.took > 10*time.Second || !strings.Contains(r.stderr, "has lost its data: ") {
 			t.Errorf("%s: exit status %d after %s, want 1 within 10 s:\n%s", verb, r.code, r.took, r.stderr)
 		}
 		if got := differ(before, tree(etcd)); len(got) > 0 {

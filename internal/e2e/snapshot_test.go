@@ -430,6 +430,7 @@ func TestRestoreInterrupted(t *testing.T) {
 		if res.code != 130 && res.code != 0 {
 			t.Errorf("interrupted: exit status %d: %s", res.code, res.stderr)
 		}
+		t.Logf("%s after %d ms: exit status %d: %s", filepath.Base(path), 100+200*i, res.code, res.stderr)
 		w.ready("calm")
 		late := w.kubectl("calm", "get", "configmap", "late", "--ignore-not-found") != ""
 		if res.code == 130 && !late {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -252,8 +252,8 @@ func (c *checker) known(kind Kind, h head, line int, text []byte) error {
 	}
 	if kind.Resource == "namespaces" && kind.Group == "" {
 		c.spaces[h.Metadata.Name] = true
-	} else if kind.Namespaced {
-		c.spaces[h.Metadata.Namespace] = c.spaces[h.Metadata.Namespace] // false unless it is there
+	} else if kind.Namespaced && !c.spaces[h.Metadata.Namespace] {
+		c.spaces[h.Metadata.Namespace] = false // it is needed, and not there yet
 	}
 	id := maphash.String(c.seed, c.kinds.key(kind, h.Metadata.Namespace, h.Metadata.Name))
 	if first, twice := c.keys[id]; twice {
@@ -270,7 +270,7 @@ func (c *checker) known(kind Kind, h head, line int, text []byte) error {
 
 // check finds out whether an object can be kept.
 func (c *checker) check(kind Kind, h *head, text []byte) error {
-	if bad := path.ValidatePathSegmentName(h.Metadata.Name, false); len(bad) > 0 {
+	if bad := content.IsPathSegmentName(h.Metadata.Name); len(bad) > 0 {
 		return fmt.Errorf("name %q %s", h.Metadata.Name, bad[0])
 	}
 	switch {
@@ -279,7 +279,7 @@ func (c *checker) check(kind Kind, h *head, text []byte) error {
 	case !kind.Namespaced && h.Metadata.Namespace != "":
 		return fmt.Errorf("kind %s has no namespace", kind.Kind)
 	}
-	if bad := path.ValidatePathSegmentName(h.Metadata.Namespace, false); len(bad) > 0 {
+	if bad := content.IsPathSegmentName(h.Metadata.Namespace); len(bad) > 0 {
 		return fmt.Errorf("namespace %q %s", h.Metadata.Namespace, bad[0])
 	}
 	if text == nil {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -189,10 +189,10 @@ func (s *script) parse(d Document) (*entry, error) {
 			return nil, err
 		}
 	}
-	if bad := path.ValidatePathSegmentName(e.name, false); e.name == "" || len(bad) > 0 {
+	if bad := content.IsPathSegmentName(e.name); e.name == "" || len(bad) > 0 {
 		return nil, fmt.Errorf("name %q: must be that of an object", e.name)
 	}
-	if bad := path.ValidatePathSegmentName(e.space, false); len(bad) > 0 || e.kind.Namespaced != (e.space != "") {
+	if bad := content.IsPathSegmentName(e.space); len(bad) > 0 || e.kind.Namespaced != (e.space != "") {
 		return nil, fmt.Errorf("namespace %q: not one for %s", e.space, e.kind)
 	}
 	return e, nil

@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -59,5 +58,3 @@ func (r *Runtime) notStarted(component string, err error) error {
 func taken(kind, name string) error {
 	return fmt.Errorf("the name %s is taken by a %s that is not of this cluster; remove that, or choose another cluster name", name, kind)
 }
-
-var errVanished = errors.New("it vanished meanwhile")

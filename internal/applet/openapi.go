@@ -105,8 +105,13 @@ func (l *lateOpenAPI) merged(w http.ResponseWriter, r *http.Request, next http.H
 	for path, document := range others.Paths {
 		core.Paths[path] = document
 	}
+	text, err := json.Marshal(core)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(core) // the client may have gone
+	_, _ = w.Write(text) // the client may have gone
 }
 
 // fetchIndex asks a handler for its index of v3 documents, with the identity of r.

@@ -12,7 +12,8 @@ func TestEndToEndFramework(t *testing.T) {
 	w := newWorld(t)
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", ".")
 	cmd.Dir = "provider"
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "KWOK_WORKDIR="+w.dir, "KUBECONFIG="+w.kubeconfig(), "KWOKCTL="+filepath.Join(w.home, "kwokctl"))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "KWOK_WORKDIR="+w.dir, "KUBECONFIG="+w.kubeconfig(), "KWOKCTL="+filepath.Join(w.home, "kwokctl"),
+		"TMPDIR="+t.TempDir()) // where the framework leaves a kubeconfig
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,9 +35,15 @@ func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func
 	if err := r.install(ctx, e, specs); err != nil {
 		return ended(ctx, err)
 	}
-	if err := r.copyFiles(ctx, e, specs); err != nil {
+	have, err := r.containers(ctx, e)
+	if err != nil {
 		return ended(ctx, err)
 	}
+	if !slices.ContainsFunc(specs, func(s runtimes.Spec) bool { return runs(have[s.Name]) }) {
+		if err := r.copyFiles(ctx, e, specs); err != nil {
+			return ended(ctx, err)
+		}
+	} // else all have them: they go in before the first is started, and engines replace files by removing them first
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	deaths := e.Events(ctx, client.EventsListOptions{Filters: e.ours().Add("type", string(events.ContainerEventType)).Add("event", "die", "died")})
@@ -44,6 +51,11 @@ func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func
 		return ended(ctx, err)
 	}
 	return w.wait(ctx, deaths)
+}
+
+// runs tells whether the engine keeps a container running.
+func runs(c container.Summary) bool {
+	return c.State == container.StateRunning || c.State == container.StateRestarting
 }
 
 func (r *Runtime) startOne(ctx context.Context, e *engine, s runtimes.Spec) error {

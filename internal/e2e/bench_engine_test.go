@@ -256,7 +256,9 @@ func benchTransitions(b *testing.B) []row {
 	}
 	var stop func()
 	nullDrain, nullServer := drain("null", func() { stop = l.null() })
+	stop()
 	remove("null")
+	stop = l.null()
 	null := create("bare")
 	stop()
 	remove("bare")

@@ -49,13 +49,14 @@ func (p *Prober) UntilReady(ctx context.Context, pace Pace, tell func(error) boo
 		if err == nil {
 			return true
 		}
-		if !pause(ctx, min(max(elapsed/50, pace.First), pace.Most)) {
+		if !Pause(ctx, min(max(elapsed/50, pace.First), pace.Most)) {
 			return false
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits, and tells whether ctx lasted that long.
+func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

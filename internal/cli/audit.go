@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -68,9 +67,7 @@ func newAuditSummary(env *Env) *cobra.Command {
 		}
 		sum := count.Summary(bad)
 		if format == "json" {
-			enc := json.NewEncoder(env.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(sum)
+			return printAs(env.Out, format, sum)
 		}
 		return printSummary(env.Out, &sum)
 	}

@@ -151,20 +151,26 @@ func formatFlag(cmd *cobra.Command, into *string, unset string) {
 	}
 }
 
+// printAs prints what a program is to read, as json or yaml.
+func printAs(w io.Writer, format string, what any) error {
+	if format == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(what)
+	}
+	data, err := yaml.Marshal(what)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
 // list prints rows in one of the formats.
 func list[T any](w io.Writer, format string, rows []T, name func(T) string, head string, wide func(T) string) error {
 	switch format {
-	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	case "yaml":
-		data, err := yaml.Marshal(rows)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+	case "json", "yaml":
+		return printAs(w, format, rows)
 	case "wide":
 		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 		if len(rows) > 0 && head != "" {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/stage"
@@ -159,18 +158,8 @@ func failure(records []*stage.Record) error {
 }
 
 func printRecords(w io.Writer, format string, records []*stage.Record, until time.Duration) error {
-	switch format {
-	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(records)
-	case "yaml":
-		data, err := yaml.Marshal(records)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+	if format == "json" || format == "yaml" {
+		return printAs(w, format, records)
 	}
 	for i, rec := range records {
 		if i > 0 {

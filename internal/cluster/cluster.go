@@ -103,23 +103,16 @@ func (c *Cluster) Entry() (kubeconfig.Entry, error) {
 // Start brings a stopped cluster up and returns when all its components are ready. It does nothing to those that
 // are. When it fails it stops what it started.
 func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (*Cluster, error) {
-	if err := h.exists(name); err != nil {
-		return nil, err
-	}
 	if wait.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, wait.Timeout, &TimeoutError{"start cluster", wait.Timeout})
 		defer cancel()
 	}
-	lock, err := h.lock(ctx, name)
+	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Release()
-	c, err := h.Open(name)
-	if err != nil {
-		return nil, err
-	}
+	defer release()
 	if c.loading() {
 		return nil, c.unfinished()
 	}
@@ -128,19 +121,28 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 
 // Stop ends all components of a cluster, and returns the names of those that had to be killed.
 func (h Home) Stop(ctx context.Context, name string) (killed []string, err error) {
-	if err := h.exists(name); err != nil {
+	c, release, err := h.locked(ctx, name)
+	if err != nil {
 		return nil, err
+	}
+	defer release()
+	return c.rt.Stop(ctx, c.specs, false)
+}
+
+// locked opens a cluster for a command that changes it, and locks it until release is called.
+func (h Home) locked(ctx context.Context, name string) (c *Cluster, release func() error, err error) {
+	if err := h.exists(name); err != nil {
+		return nil, nil, err
 	}
 	lock, err := h.lock(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer lock.Release()
-	c, err := h.Open(name)
-	if err != nil {
-		return nil, err
+	if c, err = h.Open(name); err != nil {
+		lock.Release()
+		return nil, nil, err
 	}
-	return c.rt.Stop(ctx, c.specs, false)
+	return c, lock.Release, nil
 }
 
 // Delete removes a cluster: its processes, its context in the kubeconfig file, its directory. It works on damaged

@@ -59,18 +59,11 @@ func (h Home) StopComponent(ctx context.Context, name, component string) (killed
 
 // change runs a change of one component under the lock of its cluster.
 func (h Home) change(ctx context.Context, name, component string, do func(*Cluster, runtimes.Spec) error) error {
-	if err := h.exists(name); err != nil {
-		return err
-	}
-	lock, err := h.lock(ctx, name)
+	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
-	c, err := h.Open(name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	s, err := c.Spec(component)
 	if err != nil {
 		return err

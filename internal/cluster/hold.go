@@ -14,18 +14,11 @@ const resumeTime = time.Minute
 // Hold calls do while nothing but etcd and the API server runs, so that nobody acts on objects. What it stops for that
 // is started again, whatever do returns.
 func (h Home) Hold(ctx context.Context, name string, do func(*Cluster) error) (err error) {
-	if err := h.exists(name); err != nil {
-		return err
-	}
-	lock, err := h.lock(ctx, name)
+	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
-	c, err := h.Open(name)
-	if err != nil {
-		return err
-	}
+	defer release()
 	if err := c.Running(ctx); err != nil {
 		return err
 	}

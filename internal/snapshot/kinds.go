@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+	sjson "sigs.k8s.io/json"
 
 	"kwokctl/internal/kube"
 )
@@ -258,4 +260,22 @@ func (k *Kinds) rank(kind Kind) int {
 		name = "."
 	}
 	return slices.Index(order, name)
+}
+
+// listing is the answer to a request for a list, or for a page of one.
+type listing struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+		Continue        string `json:"continue"`
+	} `json:"metadata"`
+	Items []any `json:"items"`
+}
+
+// page asks for a page of the objects of one kind, and says how many bytes it had.
+func (k *Kinds) page(ctx context.Context, kind Kind, namespace string, query url.Values) (list listing, size int, err error) {
+	body, err := k.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: kind.resource().Path(namespace, ""), Query: query})
+	if err == nil {
+		err = sjson.UnmarshalCaseSensitivePreserveInts(body, &list)
+	}
+	return list, len(body), err
 }

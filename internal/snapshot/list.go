@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,9 +12,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
-	sjson "sigs.k8s.io/json"
-
-	"kwokctl/internal/kube"
 )
 
 // Filter says which objects of a snapshot in YAML are meant, and what to do about the others.
@@ -190,18 +186,8 @@ func (s *lister) kind(ctx context.Context, kind Kind) error {
 	}
 	for {
 		query.Set("limit", strconv.Itoa(limit))
-		body, err := s.kinds.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: kind.resource().Path(namespace, ""), Query: query})
+		list, size, err := s.kinds.page(ctx, kind, namespace, query)
 		if err != nil {
-			return err
-		}
-		var list struct {
-			Metadata struct {
-				ResourceVersion string `json:"resourceVersion"`
-				Continue        string `json:"continue"`
-			} `json:"metadata"`
-			Items []any `json:"items"`
-		}
-		if err := sjson.UnmarshalCaseSensitivePreserveInts(body, &list); err != nil {
 			return err
 		}
 		if s.done.Revision == "" {
@@ -212,7 +198,7 @@ func (s *lister) kind(ctx context.Context, kind Kind) error {
 			return ctx.Err()
 		}
 		if n := len(list.Items); n > 0 { // large objects come in smaller pages, so that memory does not depend on them
-			limit = min(s.list.Page, max(1, pageBytes/(1+len(body)/n)))
+			limit = min(s.list.Page, max(1, pageBytes/(1+size/n)))
 		}
 		query.Set("continue", list.Metadata.Continue)
 		query.Del("resourceVersion") // the token has it

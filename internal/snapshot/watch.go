@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -131,18 +130,8 @@ func (w *watcher) list(ctx context.Context, namespace string, query url.Values) 
 		if next != "" {
 			q.Set("continue", next)
 		}
-		body, err := w.kinds.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: w.kind.resource().Path(namespace, ""), Query: q})
+		list, _, err := w.kinds.page(ctx, w.kind, namespace, q)
 		if err != nil {
-			return err
-		}
-		var list struct {
-			Metadata struct {
-				ResourceVersion string `json:"resourceVersion"`
-				Continue        string `json:"continue"`
-			} `json:"metadata"`
-			Items []any `json:"items"`
-		}
-		if err := sjson.UnmarshalCaseSensitivePreserveInts(body, &list); err != nil {
 			return err
 		}
 		at, next = list.Metadata.ResourceVersion, list.Metadata.Continue

@@ -4,7 +4,6 @@ package process
 
 import (
 	"context"
-	"time"
 
 	"kwokctl/runtimes"
 )
@@ -32,7 +31,7 @@ func (p *prober) run(ctx context.Context, answers chan<- error) {
 	if live == "" {
 		live = p.probe.Ready
 	}
-	for live != "" && sleep(ctx, p.periods.Live) {
+	for live != "" && runtimes.Pause(ctx, p.periods.Live) {
 		if !send(ctx, answers, p.Ask(ctx, live, p.periods.LiveTimeout)) {
 			return
 		}
@@ -42,17 +41,6 @@ func (p *prober) run(ctx context.Context, answers chan<- error) {
 func send(ctx context.Context, answers chan<- error, err error) bool {
 	select {
 	case answers <- err:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
 		return true
 	case <-ctx.Done():
 		return false

@@ -127,7 +127,7 @@ func (r *Runtime) ask(ctx context.Context) (statusReply, error) {
 		case time.Since(began) > most:
 			return reply, c.silent(most)
 		}
-		if !sleep(ctx, 10*time.Millisecond) { // neither listening nor gone: this takes no longer than a blink
+		if !runtimes.Pause(ctx, 10*time.Millisecond) { // neither listening nor gone: this takes no longer than a blink
 			return reply, ctx.Err()
 		}
 	}

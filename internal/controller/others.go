@@ -30,11 +30,11 @@ func (l *loop) holdOthers() {
 	if l.others != nil {
 		return
 	}
-	l.others = &node{name: othersLease, held: l.ring == nil, confirmed: true}
+	l.others = &node{name: othersLease, held: l.ring == nil, confirmed: true, wanted: l.wants(othersLease), since: l.now}
 	l.nodes[othersLease] = l.others
 	if l.ring != nil {
 		l.ring.add(l.others)
-		l.tryLease(l.others)
+		l.consider(l.others)
 	}
 }
 

@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -202,6 +200,15 @@ spec:
 	w.eventually(10*time.Second, "a built-in kind other than pods is played", func() bool {
 		return strings.Contains(w.kubectl("kinds", "get", "controllerrevisions", "-o", "jsonpath={.items[*].metadata.labels.seen}"), "yes")
 	})
+	stored := filepath.Join(w.cluster("kinds"), "kwok.yaml")
+	text := read(stored)
+	edited := strings.Replace(text, `seen: "yes"`, `seen: "again"`, 1)
+	if err := os.WriteFile(stored, []byte(edited), 0o600); err != nil || edited == text {
+		t.Fatal(err, text)
+	}
+	w.eventually(2*time.Second, "an edited file takes effect on what is there", func() bool {
+		return strings.Contains(w.kubectl("kinds", "get", "controllerrevisions", "-o", "jsonpath={.items[*].metadata.labels.seen}"), "again")
+	})
 }
 
 // file writes a file into the directory that commands run in.
@@ -259,52 +266,5 @@ func TestFlapHeals(t *testing.T) {
 	})
 	if got := w.components("flap")["kwok-controller"]; got.PID != controller {
 		t.Errorf("the controller was restarted: %+v", got)
-	}
-}
-
-// Of two controllers over the same nodes one plays; the other says who, and takes over when the first is gone.
-func TestTwoControllers(t *testing.T) {
-	w := newWorld(t)
-	w.create("two", "--disable", "kwok-controller")
-	w.ok("scale", "node", "--replicas", "5", "--name", "two")
-	first := w.kwok("two", "--id", "first", "--node-lease-duration-seconds", "6")
-	holders := func() []string {
-		var list struct {
-			Items []struct {
-				Spec struct{ HolderIdentity string }
-			}
-		}
-		if err := json.Unmarshal([]byte(w.kubectl("two", "get", "leases", "-n", "kube-node-lease", "-o", "json")), &list); err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, l := range list.Items {
-			names = append(names, l.Spec.HolderIdentity)
-		}
-		return names
-	}
-	all := func(name string) func() bool {
-		return func() bool { return slices.Equal(holders(), slices.Repeat([]string{name}, 5)) }
-	}
-	w.eventually(20*time.Second, "the first holds all nodes", all("first"))
-	second := w.kwok("two", "--id", "second", "--node-lease-duration-seconds", "6")
-	w.eventually(10*time.Second, "the second says who holds them", func() bool {
-		return strings.Contains(w.kubectl("two", "get", "events", "--field-selector", "reason=HeldByAnotherController"), "to first")
-	})
-	w.eventually(2*time.Second, "all nodes stay with the first", all("first"))
-	_ = first.cmd.Process.Kill() // no time to give anything back
-	_ = first.cmd.Wait()
-	w.eventually(15*time.Second, "the second takes over", all("second"))
-	w.apply("two", "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: node-000001, containers: [{name: c, image: i}]}}")
-	w.kubectl("two", "wait", "pod", "p", "--for", "condition=Ready", "--timeout", "10s")
-	_ = second.cmd.Process.Signal(os.Interrupt)
-	if err := second.cmd.Wait(); err != nil {
-		t.Errorf("the second ends: %v\n%s", err, second.errs.String())
-	}
-	if !strings.Contains(second.errs.String(), "holder=first") {
-		t.Errorf("no line of the log names the first:\n%s", second.errs.String())
-	}
-	if left := holders(); slices.Contains(left, "second") {
-		t.Errorf("leases are not given back: %v", left)
 	}
 }

@@ -39,8 +39,11 @@ type loop struct {
 	addr *addresses
 	subj subject // what the functions of templates see
 
-	nodes  map[string]*node
-	others *node             // stands for all objects that are on no node; nil: there are no stages for any
+	nodes        map[string]*node
+	others       *node          // stands for all objects that are on no node; nil: there are no stages for any
+	classes      map[string]any // by name, as far as templates look at them
+	classesKnown chan struct{}  // nil: none does; closed when all were read
+
 	parked map[string]uint32 // lists of entries that wait for a node, by its name
 
 	id            string

@@ -51,10 +51,10 @@ func groupOf(o *api.KwokOptions) string {
 		o.ManageNodesWithLabelSelector, o.DisregardStatusWithAnnotationSelector, o.DisregardStatusWithLabelSelector))
 }
 
-// memberPath is where our own lease is.
-func (l *loop) memberPath() string {
-	return othersPath + "/kwok-controller-" + short12(l.group+"\n"+l.id)
-}
+// memberName is the name of our own lease.
+func (l *loop) memberName() string { return "kwok-controller-" + short12(l.group+" "+l.id) }
+
+func (l *loop) memberPath() string { return othersPath + "/" + l.memberName() }
 
 // beMember keeps our own lease. It begins when we know what there is, so that nobody leaves us nodes before.
 func (l *loop) beMember(ctx context.Context) {
@@ -64,7 +64,7 @@ func (l *loop) beMember(ctx context.Context) {
 		return
 	}
 	body, tries := map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-		"metadata": map[string]any{"labels": map[string]any{memberLabel: l.group}}}, 0
+		"metadata": map[string]any{"name": l.memberName(), "labels": map[string]any{memberLabel: l.group}}}, 0
 	for ctx.Err() == nil {
 		body["spec"] = map[string]any{"holderIdentity": l.id, "leaseDurationSeconds": int(l.leaseDuration / time.Second),
 			"renewTime": l.clock().UTC().Format("2006-01-02T15:04:05.000000Z")}

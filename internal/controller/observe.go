@@ -15,6 +15,10 @@ func (l *loop) take(b batch) {
 		l.takeFiles(b.files)
 		return
 	}
+	if b.kind == classes {
+		l.takeClasses(b)
+		return
+	}
 	if b.kind == memberLeases {
 		l.takeMembers(b)
 		return

@@ -105,7 +105,15 @@ func TestReplicas(t *testing.T) {
 	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "many")
 	w.file("signed.yaml", signed)
 	start := func(id string) *running {
-		return w.kwok("many", "--id", id, "--node-name", id, "-c", "signed.yaml", "--node-lease-duration-seconds", fmt.Sprint(int(duration.Seconds())))
+		r := w.kwok("many", "--id", id, "--node-name", id, "-c", "signed.yaml", "--node-lease-duration-seconds", fmt.Sprint(int(duration.Seconds())))
+		t.Cleanup(func() {
+			if t.Failed() {
+				_ = r.cmd.Process.Kill()
+				_ = r.cmd.Wait()
+				t.Logf("log of %s:\n%s", id, r.errs.String())
+			}
+		})
+		return r
 	}
 	first := start("first")
 	w.eventually(20*time.Second, "the first holds all nodes", w.shared("many", nodes, "first"))
@@ -150,7 +158,7 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("the lease of %s is not given back by %s", node, id)
 		}
 	}
-	if left := w.kubectl("many", "get", "leases", "-n", "kube-system", "-l", "kwok.x-k8s.io/members", "-o", "name"); left != "" {
+	if left := w.kubectl("many", "get", "leases", "-n", "kube-system", "-l", "kwok.x-k8s.io/members", "-o", "jsonpath={.items[*].spec.holderIdentity}"); left != "first" { // which was killed
 		t.Errorf("members are left: %s", left)
 	}
 }

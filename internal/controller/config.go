@@ -171,6 +171,13 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	for _, o := range api.Of[*api.Raw](objs) {
 		log.Warn("document is skipped", "object", o.Kind+" "+o.Metadata.Name)
 	}
+	for _, o := range objs {
+		switch o.(type) {
+		case *api.Raw, *api.Stage, *api.KwokConfiguration, *api.KwokctlConfiguration, *api.KwokctlResource:
+		default: // the kubelet's side of nodes
+			log.Warn("document has no effect yet", "object", o.Type().Kind+" "+o.Meta().Name)
+		}
+	}
 	merged, err := api.MergeKwok(api.Of[*api.KwokConfiguration](objs))
 	if err != nil {
 		return config{}, err
@@ -204,6 +211,11 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	}
 	if err := checkCRDs(cfg.opts.EnableCRDs); err != nil {
 		return cfg, usageError{err}
+	}
+	for _, k := range cfg.opts.EnableCRDs {
+		if k != "Stage" {
+			log.Warn("kind is read from the cluster, but has no effect yet", "object", k)
+		}
 	}
 	return cfg, cfg.sort(api.Of[*api.Stage](objs))
 }

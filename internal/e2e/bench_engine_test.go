@@ -59,6 +59,9 @@ func newLab(b *testing.B, components string) *lab {
 	return &lab{w, b, "lab", w.client("lab")}
 }
 
+// delete makes room for the next one: the rows are not to measure each other.
+func (l *lab) delete() { l.ok("delete", "cluster", "--name", l.name) }
+
 // makeNodes makes nodes and returns how long it took until all were Ready.
 func (l *lab) makeNodes(n int) time.Duration {
 	l.b.Helper()
@@ -237,6 +240,7 @@ func (l *lab) requests(resource string) (byVerb map[string]int, refused int) {
 // benchTransitions has rows B1 to B5 and B9.
 func benchTransitions(b *testing.B) []row {
 	l := newLab(b, "etcd,kube-apiserver,"+engine)
+	defer l.delete()
 	l.makeNodes(benchNodes)
 	create := func(prefix string) float64 {
 		done := l.tally(benchPods, func(p *corev1.Pod) bool { return strings.HasPrefix(p.Name, prefix) && readyPod(p) })
@@ -299,6 +303,7 @@ func benchTransitions(b *testing.B) []row {
 func benchLatency(b *testing.B) []row {
 	const perSecond, seconds = 50, 60
 	l := newLab(b, "etcd,kube-apiserver,kube-controller-manager,kube-scheduler,"+engine)
+	defer l.delete()
 	l.makeNodes(benchNodes)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -347,6 +352,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func benchNodesIdle(b *testing.B) []row {
 	const minute = time.Minute
 	l := newLab(b, "etcd,kube-apiserver,kube-controller-manager,kube-scheduler,"+engine)
+	defer l.delete()
 	took := l.makeNodes(largeNodes)
 	requests, _ := l.requests("nodes")
 	leases, _ := l.requests("leases")
@@ -364,6 +370,7 @@ func benchNodesIdle(b *testing.B) []row {
 // benchLarge has rows B6 and B10.
 func benchLarge(b *testing.B) []row {
 	l := newLab(b, "etcd,kube-apiserver,"+engine)
+	defer l.delete()
 	l.makeNodes(largeNodes)
 	done := l.tally(largePods, readyPod)
 	began := time.Now()

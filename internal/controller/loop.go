@@ -60,6 +60,8 @@ type loop struct {
 	listed        time.Time     // when all leases were last asked for
 	list          chan struct{} // asks for them
 	obsolete      chan string   // leases of members that are long gone
+	started       time.Time
+	failed        chan error // why we cannot go on
 	delayed       []delayedLease
 
 	queue    [lanes]uint32 // lists of entries that are ready
@@ -107,7 +109,7 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[rival]int{},
 		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
 		staged: make(chan struct{}), report: newReporter(do, st, log), group: groupOf(&cfg.opts), complete: make(chan struct{}),
-		list: make(chan struct{}, 1), obsolete: make(chan string, 1)}
+		list: make(chan struct{}, 1), obsolete: make(chan string, 1), started: clock(), failed: make(chan error, 1)}
 	l.members = members{by: map[string]member{}, live: []string{cfg.id}, changed: l.now}
 	l.w = newWheel(l.t, l.now)
 	l.limit = [lanes]int{vitalLimit, startLimit, customLimit, retryLimit}

@@ -98,7 +98,6 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	failed := make(chan error, 1)
 	if cfg.opts.ServerAddress != "" {
 		ln, err := net.Listen("tcp", cfg.opts.ServerAddress)
 		if err != nil {
@@ -106,7 +105,10 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 		}
 		wg.Go(func() {
 			if err := serve(inner, ln, l.handler()); err != nil {
-				failed <- err
+				select {
+				case l.failed <- err:
+				default: // there is a reason to end already
+				}
 			}
 		})
 	}
@@ -124,7 +126,7 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-l.failed:
 	}
 	cancel()
 	<-done // from here on the state is ours

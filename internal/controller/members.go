@@ -28,12 +28,16 @@ type members struct {
 
 // member is what the lease of a controller says.
 type member struct {
-	id    string
-	until time.Time // it is gone then, unless it renews
+	id      string
+	until   time.Time // it is gone then, unless it renews
+	renewed time.Time
+	started time.Time // the process that renewed it
 }
 
 const (
 	memberLabel = "kwok.x-k8s.io/members" // with what the members select, hashed
+	startedNote = "kwok.x-k8s.io/started" // when the process of the member was
+	microTime   = "2006-01-02T15:04:05.000000Z"
 	// forgotten is how long a controller must be gone for its lease to be deleted.
 	forgotten = time.Hour
 	// surveyTime is how often we look for nodes that we could take; while some are held by others, more often.
@@ -64,10 +68,11 @@ func (l *loop) beMember(ctx context.Context) {
 		return
 	}
 	body, tries := map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-		"metadata": map[string]any{"name": l.memberName(), "labels": map[string]any{memberLabel: l.group}}}, 0
+		"metadata": map[string]any{"name": l.memberName(), "labels": map[string]any{memberLabel: l.group},
+			"annotations": map[string]any{startedNote: l.started.UTC().Format(microTime)}}}, 0
 	for ctx.Err() == nil {
 		body["spec"] = map[string]any{"holderIdentity": l.id, "leaseDurationSeconds": int(l.leaseDuration / time.Second),
-			"renewTime": l.clock().UTC().Format("2006-01-02T15:04:05.000000Z")}
+			"renewTime": l.clock().UTC().Format(microTime)}
 		text, _ := json.Marshal(body) // strings and numbers
 		rep := l.do.Do(ctx, &request{lane: vital, method: http.MethodPatch, path: l.memberPath() + "?force=true&fieldManager=" + fieldManager,
 			ctype: stage.ApplyPatch, accept: metaOnlyAny, body: text})
@@ -114,10 +119,25 @@ func (l *loop) takeMembers(b batch) {
 		delete(m.by, name)
 		if c := memberOf(e.obj); !e.gone && c.id != "" {
 			m.by[name] = c
+			if name == l.memberName() {
+				l.checkName(c)
+			}
 		}
 	}
 	m.reading = m.reading && !b.end
 	l.share()
+}
+
+// checkName ends us if our name is also that of a controller that was there before and still is: with one name we would
+// both believe to hold the same leases.
+func (l *loop) checkName(c member) {
+	if c.started.IsZero() || !c.started.Before(l.started.Truncate(time.Microsecond)) || !c.renewed.After(l.started) {
+		return // it is us, or was, or came later and will end
+	}
+	select {
+	case l.failed <- fmt.Errorf("another controller of the name %s runs since %s: start this one with another --id", l.id, c.started.Format(time.RFC3339)):
+	default: // said already
+	}
 }
 
 func memberOf(o stage.Object) member {
@@ -136,7 +156,8 @@ func memberOf(o stage.Object) member {
 		return member{}
 	}
 	s := lease.Spec
-	return member{s.HolderIdentity, s.RenewTime.Add(time.Duration(s.LeaseDurationSeconds) * time.Second)}
+	started, _ := time.Parse(microTime, o.Meta().Annotations[startedNote]) // none is the zero time
+	return member{s.HolderIdentity, s.RenewTime.Add(time.Duration(s.LeaseDurationSeconds) * time.Second), s.RenewTime, started}
 }
 
 // share works out who is there, and, if that changed, which nodes are ours: we give up the others.

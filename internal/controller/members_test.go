@@ -92,6 +92,36 @@ func TestMembersShareNodes(t *testing.T) {
 	}
 }
 
+// Two controllers of one name would both believe to hold all leases: the later one ends.
+func TestSameNameEnds(t *testing.T) {
+	b := newBench(t, 40)
+	seen := func(started, renewed time.Duration) error {
+		b.take(batch{kind: memberLeases, events: []event{{obj: stage.NewTree(map[string]any{
+			"metadata": map[string]any{"name": b.memberName(), "annotations": map[string]any{startedNote: b.started.Add(started).UTC().Format(microTime)}},
+			"spec":     map[string]any{"holderIdentity": b.id, "leaseDurationSeconds": 40, "renewTime": b.started.Add(renewed).Format(time.RFC3339Nano)}})}}})
+		select {
+		case err := <-b.failed:
+			return err
+		default:
+			return nil
+		}
+	}
+	for _, tt := range []struct {
+		what             string
+		started, renewed time.Duration
+		fails            bool
+	}{
+		{"ourselves", 0, time.Second, false},
+		{"ourselves before a restart", -time.Hour, -time.Second, false},
+		{"one that came later", time.Second, 2 * time.Second, false},
+		{"one that was there and still is", -time.Hour, time.Second, true},
+	} {
+		if err := seen(tt.started, tt.renewed); (err != nil) != tt.fails {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+	}
+}
+
 // While members hold others' blocks, addresses come from our own, and from theirs only when there is none left.
 func TestAddressesOfMembers(t *testing.T) {
 	a := newAddresses()

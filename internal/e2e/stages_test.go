@@ -185,7 +185,7 @@ func (w *world) badStages(cluster string) (n int) {
 		`selector: {}, steps: [{patch: {template: "{{ NoSuchFunction }}"}}]`,
 		`selector: {}, weightFrom: {jq: {expression: "["}}`,
 		`selector: {}, delay: {durationFrom: {cel: {expression: "1 +"}}}`,
-		`weight: 1`,
+		`selector: {}, steps: [{apply: {template: "{{ end }}"}}]`, // one without a selector would turn the built-in ones off
 	} {
 		for range 5 {
 			n++

@@ -7,11 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -113,22 +110,6 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// file makes an Input of a text.
-func file(t *testing.T, text string) *Input {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "f.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	in, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close() })
-	in.Name = "f"
-	return in
-}
-
 const shopKind = `---
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -178,7 +159,7 @@ func TestCheckObjects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, err := CheckObjects(t.Context(), file(t, tt.in), server(t, nil), tt.filter)
+			o, err := CheckObjects(t.Context(), input(t, tt.in), server(t, nil), tt.filter)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("error %v, want %q", err, tt.err)
 			}
@@ -196,7 +177,7 @@ func TestOwners(t *testing.T) {
 		"/apis/apps/v1/namespaces/default/deployments/web": `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","uid":"there"}}`,
 		"/api/v1/namespaces/default":                       `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default","uid":"d"}}`,
 	})
-	o, err := CheckObjects(t.Context(), file(t, `
+	o, err := CheckObjects(t.Context(), input(t, `
 apiVersion: v1
 kind: Pod
 metadata:
@@ -259,15 +240,6 @@ func TestNewer(t *testing.T) {
 		if got := newer(tt.data, tt.etcd); got != tt.want {
 			t.Errorf("data of %q, etcd %q: newer %t", tt.data, tt.etcd, got)
 		}
-	}
-}
-
-func TestShift(t *testing.T) {
-	t.Parallel()
-	got, err := shift([]byte(`{"a":{"startTime":"2026-01-01T00:00:00Z","renewTime":"2026-01-01T00:00:00.5Z","time":"2026-01-01T00:00:00Z","endTime":"never","n":12345678901234567}}`), time.Hour)
-	want := `{"a":{"endTime":"never","n":12345678901234567,"renewTime":"2026-01-01T01:00:00.500000Z","startTime":"2026-01-01T01:00:00Z","time":"2026-01-01T00:00:00Z"}}`
-	if err != nil || string(got) != want {
-		t.Errorf("%s %v", got, err)
 	}
 }
 

@@ -138,7 +138,7 @@ func (p *putter) put(ctx context.Context, d Document) error {
 		return nil
 	}
 	if p.filter.Shift && !p.taken.IsZero() {
-		text, err := shift(d.JSON, time.Since(p.taken).Round(time.Second))
+		text, err := shift(kind, d.JSON, time.Since(p.taken).Round(time.Second))
 		if err != nil {
 			return err
 		}
@@ -287,37 +287,4 @@ func encode(o object) ([]byte, error) {
 	var b bytes.Buffer
 	err := protobuf.NewSerializer(builtIn(), builtIn()).Encode(o, &b)
 	return b.Bytes(), err
-}
-
-// shift moves all times of an object: the values of fields that are named so, and not texts that happen to be times.
-func shift(text []byte, by time.Duration) ([]byte, error) {
-	var tree any
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&tree); err != nil {
-		return nil, err
-	}
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			for _, item := range v {
-				walk(item)
-			}
-		case map[string]any:
-			for key, item := range v {
-				s, text := item.(string)
-				if t, err := time.Parse(time.RFC3339, s); text && err == nil && (strings.HasSuffix(key, "Time") || strings.HasSuffix(key, "Timestamp")) {
-					layout := time.RFC3339
-					if strings.Contains(s, ".") {
-						layout = "2006-01-02T15:04:05.000000Z07:00"
-					}
-					v[key] = t.Add(by).Format(layout)
-				}
-				walk(item)
-			}
-		}
-	}
-	walk(tree)
-	return json.Marshal(tree)
 }

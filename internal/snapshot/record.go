@@ -105,6 +105,7 @@ func (r *recorder) objects(ctx context.Context, chosen []Kind) (string, error) {
 			return "", p.err
 		}
 		for _, item := range p.items {
+			var err error
 			object, name := r.clean(p.kind, item)
 			if object == nil {
 				continue
@@ -112,7 +113,10 @@ func (r *recorder) objects(ctx context.Context, chosen []Kind) (string, error) {
 			if err := r.remember(p.kind, name, object); err != nil {
 				return "", err
 			}
-			if err := r.w.Write(relative(object, r.start).(map[string]any)); err != nil {
+			if object, err = relative(p.kind, object, r.start); err != nil {
+				return "", err
+			}
+			if err := r.w.Write(object); err != nil {
 				return "", err
 			}
 		}
@@ -305,7 +309,10 @@ func (r *recorder) append(e event, name, method string, template map[string]any)
 	c.Resource.Group, c.Resource.Version, c.Resource.Resource = e.kind.Group, e.kind.Version, e.kind.Resource
 	c.Target.Namespace, c.Target.Name, _ = strings.Cut(name, "/")
 	if template != nil {
-		template = relative(template, r.start).(map[string]any)
+		var err error
+		if template, err = relative(e.kind, template, r.start); err != nil {
+			return err
+		}
 	}
 	return r.w.Write(c.document(template))
 }

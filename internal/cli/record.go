@@ -46,7 +46,7 @@ func newRecord(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := c.Running(cmd.Context()); err != nil {
+		if err := c.Running(cmd.Context()); err != nil && !env.dryRun {
 			return err
 		}
 		record.Source = "cluster " + c.Name
@@ -69,8 +69,13 @@ func prefixFlag(cmd *cobra.Command) {
 
 // record records until the context ends.
 func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapshot.Record) error {
-	if e.dryRun { // of snapshot export
-		return &usageError{errors.New("--record: --dry-run cannot tell what will change")}
+	if e.dryRun {
+		changes := ", and then every change"
+		if record.Snapshot {
+			changes = ""
+		}
+		_, err := fmt.Fprintf(e.Out, "# Record objects of the cluster in %s to %s%s\n", kubeconfig, path, changes)
+		return err
 	}
 	if err := snapshot.CheckNew(path); err != nil {
 		return err

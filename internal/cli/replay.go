@@ -60,6 +60,9 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 		return err
 	}
 	defer in.Close()
+	if e.dryRun {
+		return c.DryReplay(path, &cluster.Script{Out: e.Out})
+	}
 	config, err := kube.Connect(c.Kubeconfig(), "")
 	if err != nil {
 		return err

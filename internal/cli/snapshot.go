@@ -273,13 +273,13 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if env.dryRun {
-			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
-			return err
-		}
 		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"
 		if record {
 			return env.record(cmd.Context(), path, o.path, snapshot.Record{List: list})
+		}
+		if env.dryRun {
+			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
+			return err
 		}
 		return env.saveObjects(cmd.Context(), path, o, list)
 	}

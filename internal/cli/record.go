@@ -98,16 +98,20 @@ func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapsh
 		return err
 	}
 	began, begun := time.Now(), false
-	var changes atomic.Int64
+	var objects, changes, bytes atomic.Int64
 	show := e.newStatus(func() string {
-		return fmt.Sprintf(" %d changes in %s", changes.Load(), time.Since(began).Round(time.Second))
+		return fmt.Sprintf(" %d objects, %d changes, %s in %s", objects.Load(), changes.Load(), mebibytes(bytes.Load()), time.Since(began).Round(time.Second))
 	})
 	record.Warn = show.say
 	record.Begun = func(objects int) {
 		begun = true
 		show.say(fmt.Sprintf("Recording %d objects and every change from now on; interrupt to end.", objects))
 	}
-	record.Progress = func(n int) { changes.Store(int64(n)) }
+	record.Progress = func(o, c int, b int64) {
+		objects.Store(int64(o))
+		changes.Store(int64(c))
+		bytes.Store(b)
+	}
 	done, err := record.Run(ctx, kinds, out)
 	show.end()
 	if err = errors.Join(err, out.Close()); err != nil {

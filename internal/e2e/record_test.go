@@ -250,7 +250,7 @@ func TestReplayOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for args, words := range map[string]string{
-		"--path|directory": "directory", "--path|fifo": "pipe", "--path|missing": "missing", "": "--path", "--path|-": "--path",
+		"--path|directory": "directory", "--path|fifo": "pipe", "--path|missing": "missing", "": "--path", "--path|-": "standard input",
 		"--path|run.yaml.gz|--speed|-1": "-1", "--path|run.yaml.gz|--speed|x": `"x"`, "--path|run.yaml.gz|--name|nobody": `"nobody"`,
 	} {
 		r := w.run(append([]string{"snapshot", "replay"}, strings.FieldsFunc(args, func(c rune) bool { return c == '|' })...)...)

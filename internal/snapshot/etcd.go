@@ -124,7 +124,7 @@ func (s *sum) good() bool { return string(s.hash.Sum(nil)) == string(s.tail) }
 
 // CheckEtcd copies a snapshot of etcd's format to path and checks everything in it. With skipHash the file may come
 // from a data directory, where it has no hash. The etcd that is to read it has the version given, "" for the embedded.
-func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string) (*Etcd, error) {
+func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string, progress Progress) (*Etcd, error) {
 	if !in.IsEtcd {
 		return nil, fmt.Errorf("%s: no snapshot of etcd: it does not begin as one", in.Name)
 	}
@@ -133,7 +133,7 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, versi
 	}
 	sum := &sum{hash: sha256.New()}
 	err := files.WriteStream(path, 0o600, func(w io.Writer) error {
-		_, err := io.Copy(io.MultiWriter(w, sum), contextReader{ctx, in})
+		_, err := io.Copy(io.MultiWriter(w, sum), &reporter{contextReader{ctx, in}, progress, 0, in.size})
 		return err
 	})
 	switch {

@@ -100,7 +100,7 @@ type located struct {
 
 // CheckObjects reads a snapshot in YAML to its end and returns what it holds, or an error that names what cannot be
 // restored. Without kinds it finds out what can be known without an API server.
-func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter) (*Objects, error) {
+func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progress Progress) (*Objects, error) {
 	if err := in.Rewind(); err != nil {
 		return nil, err
 	}
@@ -112,6 +112,7 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter) (*Obje
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		in.tell(progress, 0, 0)
 		if err == nil {
 			n++
 			if err = c.object(d); err != nil {

@@ -159,7 +159,7 @@ func TestCheckObjects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, err := CheckObjects(t.Context(), input(t, tt.in), server(t, nil), tt.filter)
+			o, err := CheckObjects(t.Context(), input(t, tt.in), server(t, nil), tt.filter, nil)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("error %v, want %q", err, tt.err)
 			}
@@ -191,7 +191,7 @@ metadata:
 apiVersion: v1
 kind: Pod
 metadata: {name: b, namespace: elsewhere, uid: v, ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u}]}
-`), kinds, Filter{})
+`), kinds, Filter{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

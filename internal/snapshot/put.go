@@ -47,7 +47,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &putter{Objects: o, name: in.Name, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
+	p := &putter{Objects: o, in: in, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
 	documents := make(chan Document)
 	var workers sync.WaitGroup
 	for range inFlight {
@@ -57,7 +57,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 			}
 		})
 	}
-	err = p.read(ctx, in, documents)
+	err = p.read(ctx, documents)
 	close(documents)
 	workers.Wait()
 	if err := errors.Join(err, context.Cause(ctx)); err != nil {
@@ -68,7 +68,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 
 type putter struct {
 	*Objects
-	name     string
+	in       *Input
 	etcd     *clientv3.Client
 	lease    clientv3.LeaseID
 	fail     context.CancelCauseFunc
@@ -86,8 +86,8 @@ type unmade struct {
 }
 
 // read hands out the documents.
-func (p *putter) read(ctx context.Context, in *Input, to chan<- Document) error {
-	r := NewReader(contextReader{ctx, in}, in.Name)
+func (p *putter) read(ctx context.Context, to chan<- Document) error {
+	r := NewReader(contextReader{ctx, p.in}, p.in.Name)
 	for n := 0; ; {
 		d, err := r.Next()
 		var line *LineError
@@ -115,7 +115,7 @@ func (p *putter) one(ctx context.Context, d Document) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	err = &LineError{p.name, d.Line, err}
+	err = &LineError{p.in.Name, d.Line, err}
 	if !p.filter.IgnoreErrors {
 		p.fail(err)
 		return
@@ -173,11 +173,7 @@ func (p *putter) put(ctx context.Context, d Document) error {
 	return nil
 }
 
-func (p *putter) report(n int) {
-	if done := p.done.Add(int64(n)); p.progress != nil {
-		p.progress(done, 0, int64(p.Count), 0)
-	}
-}
+func (p *putter) report(n int) { p.in.tell(p.progress, p.done.Add(int64(n)), int64(p.Count)) }
 
 // relink makes an object refer to its owners in this cluster, where they are not those of the file.
 func (o *Objects) relink(object metav1.Object) {

@@ -69,7 +69,7 @@ func recorded(t testing.TB, kinds *Kinds) string {
 	t.Helper()
 	var b bytes.Buffer
 	start := time.Now().Add(-time.Minute)
-	r := &recorder{Record: Record{Warn: func(string) {}, Progress: func(int) {}}, kinds: kinds, out: &Output{Writer: &b}, w: NewWriter(&b), start: start,
+	r := &recorder{Record: Record{Warn: func(string) {}, Progress: func(int, int, int64) {}}, kinds: kinds, out: &Output{Writer: &b}, w: NewWriter(&b), start: start,
 		last: map[string]map[string][]byte{}, watched: map[string]bool{}}
 	r.w.Begin(start, "and recording of a test")
 	pod := func(change string) map[string]any {

@@ -124,11 +124,11 @@ const largeNode = `---
 apiVersion: v1
 kind: Node
 metadata:
-  name: node-%[1]06d
+  name: node-%06[1]d
   uid: 00000000-0000-4000-8001-%012[1]x
   creationTimestamp: "2026-01-02T03:04:05Z"
   annotations: {kwok.x-k8s.io/node: fake, node.alpha.kubernetes.io/ttl: "0"}
-  labels: {beta.kubernetes.io/arch: amd64, beta.kubernetes.io/os: linux, kubernetes.io/arch: amd64, kubernetes.io/hostname: node-%[1]06d, kubernetes.io/os: linux, type: kwok}
+  labels: {beta.kubernetes.io/arch: amd64, beta.kubernetes.io/os: linux, kubernetes.io/arch: amd64, kubernetes.io/hostname: node-%06[1]d, kubernetes.io/os: linux, type: kwok}
 spec: {podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24]}
 status:
   addresses: [{address: 192.0.2.1, type: InternalIP}]

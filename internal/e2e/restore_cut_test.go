@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRestoreKilled kills restores at random moments. Whenever that is, the state is the old or the new one whole.
+func TestRestoreKilled(t *testing.T) {
+	t.Parallel()
+	const objects = 200
+	kills := 8
+	if *soak > 0 {
+		kills = 50
+	}
+	w := newWorld(t)
+	w.create("torn")
+	fill := func(text string) {
+		var b strings.Builder
+		for i := range objects {
+			fmt.Fprintf(&b, "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: c%d}, data: {state: %q}}\n", i, text)
+		}
+		w.apply("torn", b.String())
+	}
+	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")
+	fill("new")
+	w.ok("snapshot", "save", "--name", "torn", "--path", db)
+	w.ok("snapshot", "save", "--name", "torn", "--path", yaml, "--format", "k8s")
+	takes := map[string]time.Duration{}
+	for _, path := range []string{db, yaml} {
+		r := w.run("snapshot", "restore", "--name", "torn", "--path", path)
+		if r.code != 0 {
+			t.Fatalf("restore from %s: %s", path, r.stderr)
+		}
+		takes[path] = r.took
+	}
+	fill("old")
+	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	seen := map[string]int{}
+	for i := range kills {
+		path := []string{db, yaml}[i%2]
+		r := w.begin(w.command(t.Context(), "snapshot", "restore", "--name", "torn", "--path", path))
+		delay := time.Duration(random.Int64N(int64(takes[path])))
+		time.Sleep(delay)
+		_ = r.cmd.Process.Signal(syscall.SIGKILL)
+		code := r.wait().code
+		w.ok("start", "cluster", "--name", "torn", "--wait", "60s")
+		w.ready("torn")
+		got := strings.Fields(w.kubectl("torn", "get", "configmaps", "-o", `jsonpath={range .items[*]}{.data.state}{" "}{end}`))
+		count := map[string]int{}
+		for _, text := range got {
+			count[text]++
+		}
+		t.Logf("%s killed after %s (exit status %d): %v", filepath.Base(path), delay, code, count)
+		if count["old"]+count["new"] != objects || count["old"] != 0 && count["new"] != 0 {
+			t.Errorf("%s killed after %s: neither old nor new: %v", filepath.Base(path), delay, count)
+		}
+		if code == 0 && count["new"] != objects {
+			t.Errorf("%s: a restore that ended well did not restore: %v", filepath.Base(path), count)
+		}
+		for _, left := range []string{"restore", "etcd.prev"} {
+			if _, err := os.Lstat(filepath.Join(w.cluster("torn"), left)); err == nil {
+				t.Errorf("%s killed after %s: %s is left", filepath.Base(path), delay, left)
+			}
+		}
+		seen[got[0]]++
+		if count["old"] == 0 {
+			fill("old")
+		}
+	}
+	t.Logf("states: %v", seen)
+}
+
+// TestRestoreInterrupted ends restores by a signal and by a time limit: all is as before, and running.
+func TestRestoreInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("calm")
+	w.kubectl("calm", "create", "configmap", "kept")
+	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")
+	w.ok("snapshot", "save", "--name", "calm", "--path", db)
+	w.ok("snapshot", "save", "--name", "calm", "--path", yaml, "--format", "k8s")
+	w.kubectl("calm", "create", "configmap", "late")
+	for i, path := range []string{db, yaml, db, yaml} {
+		r := w.begin(w.command(t.Context(), "snapshot", "restore", "--name", "calm", "--path", path))
+		time.Sleep(time.Duration(100+200*i) * time.Millisecond)
+		_ = r.cmd.Process.Signal(os.Interrupt)
+		res := r.wait()
+		if res.code == -1 { // it had not yet begun to listen for signals
+			res.code = 130
+		}
+		if res.code != 130 && res.code != 0 {
+			t.Errorf("interrupted: exit status %d: %s", res.code, res.stderr)
+		}
+		t.Logf("%s after %d ms: exit status %d: %s", filepath.Base(path), 100+200*i, res.code, res.stderr)
+		w.ready("calm")
+		late := w.kubectl("calm", "get", "configmap", "late", "--ignore-not-found") != ""
+		if res.code == 130 && !late {
+			t.Errorf("a restore from %s that was interrupted has changed the state: %s", path, res.stderr)
+		}
+		if !late {
+			w.kubectl("calm", "create", "configmap", "late")
+		}
+	}
+	w.fails(124, []string{"restore cluster: not done within 300ms"}, "snapshot", "restore", "--name", "calm", "--path", db, "--timeout", "300ms")
+	w.ready("calm")
+	w.kubectl("calm", "get", "configmap", "late")
+}
+
+// TestRestoreFull restores where the disk is full soon or late. The state is the old one whole, or the new one; what
+// could not be undone for want of space is undone by the next start.
+func TestRestoreFull(t *testing.T) {
+	t.Parallel()
+	const disk = 320 << 20
+	w := newWorld(t)
+	w.smallDisk(disk)
+	w.create("tight")
+	w.kubectl("tight", "create", "configmap", "state", "--from-literal=is=new")
+	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")
+	w.ok("snapshot", "save", "--name", "tight", "--path", db)
+	w.ok("snapshot", "save", "--name", "tight", "--path", yaml, "--format", "k8s")
+	for _, tt := range []struct {
+		path string
+		free int64
+	}{{db, 1 << 20}, {db, 70 << 20}, {yaml, 1 << 20}, {yaml, 70 << 20}} {
+		w.kubectl("tight", "patch", "configmap", "state", "-p", `{"data":{"is":"old"}}`)
+		filler := w.fillDisk(tt.free)
+		r := w.run("snapshot", "restore", "--name", "tight", "--path", tt.path)
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		w.ok("start", "cluster", "--name", "tight", "--wait", "60s")
+		w.ready("tight")
+		is := w.kubectl("tight", "get", "configmap", "state", "-o", "jsonpath={.data.is}")
+		t.Logf("%s, %d MiB free: %s, exit status %d: %s", filepath.Base(tt.path), tt.free>>20, is, r.code, r.stderr)
+		if want := map[bool]string{true: "new", false: "old"}[r.code == 0]; is != want {
+			t.Errorf("%s, %d MiB free: exit status %d, and the state is %q", filepath.Base(tt.path), tt.free>>20, r.code, is)
+		}
+	}
+}
+
+// smallDisk makes the work directory one of so many bytes.
+func (w *world) smallDisk(size int) {
+	w.t.Helper()
+	if err := os.Mkdir(w.dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", w.dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", size)); errors.Is(err, unix.EPERM) {
+		w.t.Skip("only root can make a small disk")
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		w.ok("delete", "cluster", "--all") // a process in it would hold it
+		if err := unix.Unmount(w.dir, 0); err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+// fillDisk writes a file into the work directory until so much is free, and returns its path.
+func (w *world) fillDisk(free int64) string {
+	w.t.Helper()
+	var stat unix.Statfs_t
+	if err := unix.Statfs(w.dir, &stat); err != nil {
+		w.t.Fatal(err)
+	}
+	path := filepath.Join(w.dir, "filler")
+	f, err := os.Create(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(stat.Bavail)*int64(stat.Bsize)-free); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}

@@ -120,9 +120,8 @@ func TestRestoreInterrupted(t *testing.T) {
 // could not be undone for want of space is undone by the next start.
 func TestRestoreFull(t *testing.T) {
 	t.Parallel()
-	const disk = 320 << 20
 	w := newWorld(t)
-	w.smallDisk(disk)
+	w.smallDisk()
 	w.create("tight")
 	w.kubectl("tight", "create", "configmap", "state", "--from-literal=is=new")
 	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")
@@ -130,14 +129,12 @@ func TestRestoreFull(t *testing.T) {
 	w.ok("snapshot", "save", "--name", "tight", "--path", yaml, "--format", "k8s")
 	for _, tt := range []struct {
 		path string
-		free int64
-	}{{db, 1 << 20}, {db, 70 << 20}, {yaml, 1 << 20}, {yaml, 70 << 20}} {
+		free uint64
+	}{{db, 1 << 20}, {db, 8 << 20}, {db, 70 << 20}, {db, 130 << 20}, {db, 200 << 20}, {yaml, 100 << 10}, {yaml, 400 << 10}, {yaml, 1 << 20}, {yaml, 4 << 20}, {yaml, 70 << 20}, {yaml, 150 << 20}} {
 		w.kubectl("tight", "patch", "configmap", "state", "-p", `{"data":{"is":"old"}}`)
-		filler := w.fillDisk(tt.free)
+		w.leave(tt.free)
 		r := w.run("snapshot", "restore", "--name", "tight", "--path", tt.path)
-		if err := os.Remove(filler); err != nil {
-			t.Fatal(err)
-		}
+		w.leave(1 << 30)
 		w.ok("start", "cluster", "--name", "tight", "--wait", "60s")
 		w.ready("tight")
 		is := w.kubectl("tight", "get", "configmap", "state", "-o", "jsonpath={.data.is}")
@@ -148,13 +145,13 @@ func TestRestoreFull(t *testing.T) {
 	}
 }
 
-// smallDisk makes the work directory one of so many bytes.
-func (w *world) smallDisk(size int) {
+// smallDisk makes the work directory a disk of its own.
+func (w *world) smallDisk() {
 	w.t.Helper()
 	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := unix.Mount("tmpfs", w.dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", size)); errors.Is(err, unix.EPERM) {
+	if err := unix.Mount("tmpfs", w.dir, "tmpfs", 0, "mode=0700"); errors.Is(err, unix.EPERM) {
 		w.t.Skip("only root can make a small disk")
 	} else if err != nil {
 		w.t.Fatal(err)
@@ -167,21 +164,15 @@ func (w *world) smallDisk(size int) {
 	})
 }
 
-// fillDisk writes a file into the work directory until so much is free, and returns its path.
-func (w *world) fillDisk(free int64) string {
+// leave makes the disk so large that this many bytes are free.
+func (w *world) leave(free uint64) {
 	w.t.Helper()
-	var stat unix.Statfs_t
-	if err := unix.Statfs(w.dir, &stat); err != nil {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(w.dir, &disk); err != nil {
 		w.t.Fatal(err)
 	}
-	path := filepath.Join(w.dir, "filler")
-	f, err := os.Create(path)
-	if err != nil {
+	used := (disk.Blocks - disk.Bfree) * uint64(disk.Bsize)
+	if err := unix.Mount("tmpfs", w.dir, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", used+free)); err != nil {
 		w.t.Fatal(err)
 	}
-	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(stat.Bavail)*int64(stat.Bsize)-free); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
 }

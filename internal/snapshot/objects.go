@@ -124,7 +124,7 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progre
 		case err == nil:
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.As(err, &line) && !errors.Is(err, errTooLong) && !errors.Is(err, ErrCut):
+		case errors.As(err, &line) && !errors.Is(err, errTooLong) && !errors.Is(err, ErrCut) && !errors.Is(err, errRecording):
 			c.Problems = append(c.Problems, err)
 		default:
 			return nil, err
@@ -204,12 +204,18 @@ func (c *checker) others() string {
 	return b.String()
 }
 
+// errRecording is a change among objects.
+var errRecording = errors.New("it is a recording, which kwokctl snapshot replay plays; from here on it holds changes")
+
 // object takes note of one object.
 func (c *checker) object(d Document) error {
 	at := func(err error) error { return &LineError{c.name, d.Line, err} }
 	var h head
 	if err := json.Unmarshal(d.JSON, &h); err != nil {
-		return at(errors.New("not an object of Kubernetes: " + strings.TrimPrefix(err.Error(), "json: ")))
+		return at(fmt.Errorf("not an object of Kubernetes: %w", unfit(err)))
+	}
+	if isChange(&h) {
+		return at(errRecording)
 	}
 	gv, err := schema.ParseGroupVersion(h.APIVersion)
 	if err != nil || gv.Version == "" || h.Kind == "" || h.Metadata.Name == "" {

@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -264,7 +266,7 @@ func decode(kind Kind, text []byte) (object, error) {
 		err = json.Unmarshal(text, made)
 	}
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return nil, unfit(err)
 	}
 	made.GetObjectKind().SetGroupVersionKind(kind.GroupVersionKind)
 	o, ok := made.(object)
@@ -272,6 +274,26 @@ func decode(kind Kind, text []byte) (object, error) {
 		return nil, fmt.Errorf("kind %s cannot be kept", kind.Kind)
 	}
 	return o, nil
+}
+
+// unfit is an error of encoding/json in terms of the file, not of Go.
+func unfit(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.Slice, reflect.Array:
+		want = "a list"
+	case reflect.String:
+		want = "a text"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
+		want = "a number"
+	}
+	return fmt.Errorf("%s: a JSON %s, where %s is needed", cmp.Or(wrong.Field, "document"), wrong.Value, want)
 }
 
 // encode writes an object as the API server does into etcd.

@@ -118,6 +118,7 @@ func TestChecked(t *testing.T) {
 	}{
 		"whole":         {text: fromUpstream, counts: "1 4"},
 		"snapshot only": {text: fromUpstream, replay: Replay{Snapshot: true}, counts: "1 0"},
+		"of etcd":       {text: strings.Repeat("\x00", 16) + "\xed\xda\x0c\xed", want: "snapshot restore takes"},
 		"nothing":       {text: "# a comment\n", want: "no objects"},
 		"scalar":        {text: "hello\n---\n" + node, want: "line 1: not an object"},
 		"unknown kind":  {text: node + "---\napiVersion: x.io/v1\nkind: Unicorn\nmetadata: {name: a}\n", want: `Unicorn of "x.io/v1"`},

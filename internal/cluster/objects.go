@@ -84,7 +84,7 @@ func (c *Cluster) afterObjects(ctx context.Context, err error, r Restore, ran, t
 	err = cause(ctx, err)
 	if touched {
 		if back := c.settle(undo); back != nil {
-			return errors.Join(err, back)
+			return fmt.Errorf("%w\n%w; kwokctl start cluster --name %s tries again", err, back, c.Name)
 		}
 		err = fmt.Errorf("%w; cluster %s is as it was before", err, c.Name)
 	}

@@ -20,7 +20,7 @@ func TestRestoreKilled(t *testing.T) {
 	const objects = 200
 	kills := 8
 	if *soak > 0 {
-		kills = 50
+		kills = *soak
 	}
 	w := newWorld(t)
 	w.create("torn")
@@ -116,31 +116,46 @@ func TestRestoreInterrupted(t *testing.T) {
 	w.kubectl("calm", "get", "configmap", "late")
 }
 
-// TestRestoreFull restores where the disk is full soon or late. The state is the old one whole, or the new one; what
-// could not be undone for want of space is undone by the next start.
+// TestRestoreFull restores where the disk gets full soon or late, or not at all. The state is the old one whole, or the
+// new one; what could not be undone for want of space is undone by the next start.
 func TestRestoreFull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.smallDisk()
 	w.create("tight")
 	w.kubectl("tight", "create", "configmap", "state", "--from-literal=is=new")
-	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")
+	db, bulk := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "bulk.yaml")
 	w.ok("snapshot", "save", "--name", "tight", "--path", db)
-	w.ok("snapshot", "save", "--name", "tight", "--path", yaml, "--format", "k8s")
+	var b strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&b, "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: bulk%d, namespace: default, uid: u%d}, data: {a: %s}}\n", i, i, strings.Repeat("x", 900_000))
+	}
+	b.WriteString("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: state, namespace: default, uid: u}, data: {is: new}}\n")
+	write(t, bulk, b.String())
 	for _, tt := range []struct {
 		path string
-		free uint64
-	}{{db, 1 << 20}, {db, 8 << 20}, {db, 70 << 20}, {db, 130 << 20}, {db, 200 << 20}, {yaml, 100 << 10}, {yaml, 400 << 10}, {yaml, 1 << 20}, {yaml, 4 << 20}, {yaml, 70 << 20}, {yaml, 150 << 20}} {
+		free uint64 // at first
+		want string
+	}{
+		{db, 8 << 20, "old"},
+		{db, 100 << 20, "new"},
+		{bulk, 100 << 10, "old"}, // too little for a copy of what is there
+		{bulk, 16 << 20, "old"},  // too little for the objects, and for undoing them
+		{bulk, 400 << 20, "new"},
+	} {
 		w.kubectl("tight", "patch", "configmap", "state", "-p", `{"data":{"is":"old"}}`)
 		w.leave(tt.free)
 		r := w.run("snapshot", "restore", "--name", "tight", "--path", tt.path)
 		w.leave(1 << 30)
 		w.ok("start", "cluster", "--name", "tight", "--wait", "60s")
 		w.ready("tight")
+		t.Logf("%s, %d KiB free: exit status %d: %s", filepath.Base(tt.path), tt.free>>10, r.code, r.stderr)
 		is := w.kubectl("tight", "get", "configmap", "state", "-o", "jsonpath={.data.is}")
-		t.Logf("%s, %d MiB free: %s, exit status %d: %s", filepath.Base(tt.path), tt.free>>20, is, r.code, r.stderr)
-		if want := map[bool]string{true: "new", false: "old"}[r.code == 0]; is != want {
-			t.Errorf("%s, %d MiB free: exit status %d, and the state is %q", filepath.Base(tt.path), tt.free>>20, r.code, is)
+		if is != tt.want || (r.code == 0) != (tt.want == "new") {
+			t.Errorf("%s, %d KiB free: exit status %d, and the state is %q, want %q", filepath.Base(tt.path), tt.free>>10, r.code, is, tt.want)
+		}
+		if left := strings.Count(w.kubectl("tight", "get", "configmaps", "-o", "name"), "bulk"); left > 0 && is == "old" {
+			t.Errorf("%d objects of a restore that failed are left", left)
 		}
 	}
 }

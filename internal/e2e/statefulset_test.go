@@ -13,7 +13,7 @@ import (
 )
 
 // soak is how often make soak runs what else is run once, and smaller.
-var soak = flag.Int("soak", 0, "runs of TestOrderedStatefulSet at full size, and more kills in TestRestoreKilled; 0 is one small run")
+var soak = flag.Int("soak", 0, "runs of TestOrderedStatefulSet at full size, and kills in TestRestoreKilled; 0 is one small run")
 
 const ordered = `
 apiVersion: apps/v1

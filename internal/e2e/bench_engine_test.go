@@ -208,14 +208,7 @@ func (l *lab) cpu(components ...string) time.Duration {
 // memory is a field of /proc/<pid>/status of the controller, in MB.
 func (l *lab) memory(field string) int {
 	l.b.Helper()
-	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", l.components(l.name)[engine].PID))) {
-		if name, value, ok := strings.Cut(line, ":"); ok && name == field {
-			kb, _ := strconv.Atoi(strings.Fields(value)[0])
-			return kb >> 10
-		}
-	}
-	l.b.Fatalf("no %s of the controller", field)
-	return 0
+	return statusField(l.components(l.name)[engine].PID, field) >> 10
 }
 
 var requestTotal = regexp.MustCompile(`(?m)^apiserver_request_total\{code="(\d+)".*resource="(\w+)".*subresource="(\w*)".*verb="(\w+)".*\} (\d+)$`)

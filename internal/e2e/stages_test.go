@@ -280,13 +280,16 @@ func (w *world) kwok(cluster string, args ...string) *running {
 func TestFlapHeals(t *testing.T) {
 	nodes, pods := size(50, 1000), size(200, 5000)
 	w := newWorld(t)
-	options := []string{"--heartbeat-factor", "1"}
+	// The controller is our own: a supervisor would kill one that is frozen for a minute.
+	options, duration := []string{"--heartbeat-factor", "1", "--disable", "kwok-controller"}, "40"
 	if *soak == 0 { // all times a tenth
-		options = append(options, "--node-lease-duration-seconds", "4",
+		duration = "4"
+		options = append(options,
 			"--extra-args", "kube-controller-manager=node-monitor-period=1s",
 			"--extra-args", "kube-controller-manager=node-monitor-grace-period=6s")
 	}
 	w.create("flap", options...)
+	controller := w.kwok("flap", "--node-lease-duration-seconds", duration).cmd.Process.Pid
 	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "flap")
 	w.kubectl("flap", "create", "deployment", "web", "--image", "nginx", "--replicas", fmt.Sprint(pods))
 	w.kubectl("flap", "wait", "deployment", "web", "--for", fmt.Sprintf("jsonpath={.status.readyReplicas}=%d", pods), "--timeout", fmt.Sprintf("%ds", size(60, 160)))
@@ -294,10 +297,9 @@ func TestFlapHeals(t *testing.T) {
 		out := w.kubectl("flap", "get", kind, "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`)
 		return strings.Count(out, "True")
 	}
-	controller := w.components("flap")["kwok-controller"].PID
 	w.signal(controller, syscall.SIGSTOP)
 	frozen := time.Now().Add(time.Duration(size(0, 90)) * time.Second)
-	w.eventually(90*time.Second, "without heartbeats all nodes are lost, and their pods not Ready", func() bool {
+	w.eventually(150*time.Second, "without heartbeats all nodes are lost, and their pods not Ready", func() bool {
 		return time.Now().After(frozen) && ready("nodes") == 0 && ready("pods") == 0
 	})
 	w.signal(controller, syscall.SIGCONT)
@@ -306,7 +308,4 @@ func TestFlapHeals(t *testing.T) {
 		return ready("nodes") == nodes && ready("pods") == pods
 	})
 	t.Logf("%d nodes and %d pods Ready again after %s", nodes, pods, time.Since(began).Round(100*time.Millisecond))
-	if got := w.components("flap")["kwok-controller"]; got.PID != controller {
-		t.Errorf("the controller was restarted: %+v", got)
-	}
 }

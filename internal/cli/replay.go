@@ -52,7 +52,7 @@ func newReplay(env *Env) *cobra.Command {
 }
 
 // replay checks a recording, and plays it while the cluster is held.
-func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) error {
+func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) (err error) {
 	c, err := e.open()
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 	if err != nil {
 		return err
 	}
-	defer files.RemoveTree(filepath.Dir(spool), filepath.Base(spool))
+	defer func() { err = errors.Join(err, files.RemoveTree(filepath.Dir(spool), filepath.Base(spool))) }()
 	if err := in.Spool(ctx, filepath.Join(spool, "recording")); err != nil {
 		return err
 	}

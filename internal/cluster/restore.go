@@ -129,11 +129,10 @@ func (c *Cluster) SaveEtcd(ctx context.Context, w io.Writer, progress snapshot.P
 	return snapshot.SaveEtcd(ctx, socket, w, progress)
 }
 
-// stage checks a snapshot in etcd's format, of which it keeps a copy in dir. The function that it returns makes a data
+// stage checks a snapshot in etcd's format, of which it may keep a copy in dir. The function that it returns makes a data
 // directory of it in dir. Version is that of the etcd that is to use it.
 func stage(ctx context.Context, r Restore, dir, version string) (func() error, error) {
-	db := filepath.Join(dir, spoolFile)
-	e, err := snapshot.CheckEtcd(ctx, r.From, db, r.SkipHash, version, r.Progress)
+	e, err := snapshot.CheckEtcd(ctx, r.From, filepath.Join(dir, spoolFile), r.SkipHash, version, r.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +141,7 @@ func stage(ctx context.Context, r Restore, dir, version string) (func() error, e
 		if err := files.RemoveTree(dir, components.DataDir); err != nil {
 			return err
 		}
-		return snapshot.RestoreEtcd(ctx, e, db, filepath.Join(dir, components.DataDir), components.Member, components.PeerURL, time.Now())
+		return snapshot.RestoreEtcd(ctx, e, filepath.Join(dir, components.DataDir), components.Member, components.PeerURL, time.Now())
 	}, nil
 }
 

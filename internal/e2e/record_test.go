@@ -126,7 +126,8 @@ func (w *world) clean(name string) {
 }
 
 // TestReplay records a history, deletes everything and plays it: all is as it was, UIDs included. It does so in the
-// cluster that was recorded and in another one, from the file as it is and compressed, by each of the commands.
+// cluster that was recorded and in another one, from the file as it is and compressed on standard input, by each of the
+// commands.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -158,7 +159,14 @@ func TestReplay(t *testing.T) {
 	})
 
 	w.create("other")
-	if out := w.run("snapshot", "replay", "--name", "other", "--path", zipped, "--speed", "0"); out.code != 0 {
+	in, err := os.Open(zipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	fromInput := w.command(context.Background(), "snapshot", "replay", "--name", "other", "--path", "-", "--speed", "0")
+	fromInput.Stdin = in
+	if out := w.finish(fromInput); out.code != 0 {
 		t.Fatalf("replay of the export: exit status %d: %s", out.code, out.stderr)
 	}
 	after := w.recordable("other")

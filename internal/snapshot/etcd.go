@@ -48,6 +48,8 @@ type Etcd struct {
 	Keys     int    `json:"totalKey"`
 	Size     int64  `json:"totalSize"`
 	Version  string `json:"version"` // of its schema; empty before etcd 3.6
+
+	path string // of the file
 }
 
 func (e *Etcd) String() string {
@@ -128,8 +130,9 @@ func (s *sum) Write(p []byte) (int, error) {
 
 func (s *sum) good() bool { return string(s.hash.Sum(nil)) == string(s.tail) }
 
-// CheckEtcd copies a snapshot of etcd's format to path and checks everything in it. With skipHash the file may come
-// from a data directory, where it has no hash. The etcd that is to read it has the version given, "" for the embedded.
+// CheckEtcd checks everything in a snapshot of etcd's format. What is no plain file it copies to path, where the copy
+// must stay until RestoreEtcd has used it. With skipHash the file may come from a data directory, where it has no hash.
+// The etcd that is to read it has the version given, "" for the embedded.
 func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string, progress Progress) (*Etcd, error) {
 	if !in.IsEtcd {
 		return nil, fmt.Errorf("%s: no snapshot of etcd: it does not begin as one", in.Name)
@@ -138,10 +141,16 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, versi
 		return nil, fmt.Errorf("%s: %.1f MiB free at %s; %.1f MiB are needed", in.Name, float64(free)/(1<<20), filepath.Dir(path), float64(in.size*2)/(1<<20))
 	}
 	sum := &sum{hash: sha256.New()}
-	err := files.WriteStream(path, 0o600, func(w io.Writer) error {
+	read := func(w io.Writer) error {
 		_, err := io.Copy(io.MultiWriter(w, sum), &reporter{contextReader{ctx, in}, progress, 0, in.size})
 		return err
-	})
+	}
+	var err error
+	if plain := in.plain(); plain != "" {
+		path, err = plain, read(io.Discard)
+	} else {
+		err = files.WriteStream(path, 0o600, read)
+	}
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("%s: %w", in.Name, ErrCut)
@@ -154,7 +163,7 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, versi
 	if err != nil {
 		return nil, fmt.Errorf("%s: damaged: %w", in.Name, err)
 	}
-	var e Etcd
+	e := Etcd{path: path}
 	if err := json.Unmarshal(text, &e); err != nil {
 		return nil, fmt.Errorf("%s: check: %w", in.Name, err)
 	}
@@ -167,13 +176,13 @@ func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, versi
 	return &e, nil
 }
 
-// RestoreEtcd makes dir the data directory of a member of this name from the snapshot at path, which CheckEtcd has
-// checked. Revisions go on from now, in microseconds since 1970: that is after any that clients may have seen, of
+// RestoreEtcd makes dir the data directory of a member of this name from the snapshot that CheckEtcd has checked.
+// Revisions go on from now, in microseconds since 1970: that is after any that clients may have seen, of
 // whatever was there before, and all older ones count as compacted, so that every watcher lists anew.
-func RestoreEtcd(ctx context.Context, e *Etcd, path, dir, member, peerURL string, now time.Time) error {
+func RestoreEtcd(ctx context.Context, e *Etcd, dir, member, peerURL string, now time.Time) error {
 	const margin = 1_000_000_000 // for clocks that are behind
 	bump := max(now.UnixMicro()-e.Revision, margin)
-	if _, err := process.Output(ctx, "etcdutl", RestoreArgs(path, dir, member, peerURL, fmt.Sprint(bump))...); err != nil {
+	if _, err := process.Output(ctx, "etcdutl", RestoreArgs(e.path, dir, member, peerURL, fmt.Sprint(bump))...); err != nil {
 		return fmt.Errorf("restore into etcd: %w", err)
 	}
 	return errors.Join(files.Repair(dir, nil), files.SyncTree(dir))

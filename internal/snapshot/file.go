@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
@@ -55,6 +56,7 @@ type Input struct {
 	*bufio.Reader        // its content, decompressed if it was compressed
 	Name          string // for messages
 	IsEtcd        bool   // it is of etcd's format: a database, which begins with a page of its own
+	zipped        bool
 	file          *os.File
 	raw           counted // as it is
 	size          int64   // of the file; 0: not known
@@ -110,7 +112,7 @@ func (i *Input) decompress() error {
 	if errors.Is(err, io.EOF) && len(head) == 0 {
 		return fmt.Errorf("read %s: it is empty", i.Name)
 	}
-	if string(head) != "\x1f\x8b" {
+	if i.zipped = string(head) == "\x1f\x8b"; !i.zipped {
 		return nil // an error comes again
 	}
 	z, err := gzip.NewReader(b)
@@ -131,6 +133,27 @@ func (i *Input) Rewind() error {
 	}
 	i.raw.n.Store(0)
 	return i.decompress()
+}
+
+// plain is a path by which every process finds the content as it is, "" if there is none: of what is compressed, or of
+// standard input by another name.
+func (i *Input) plain() string {
+	if i.file == nil || i.zipped {
+		return ""
+	}
+	path, err := filepath.Abs(i.file.Name())
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return ""
+	}
+	here, err1 := i.file.Stat()
+	there, err2 := os.Stat(path)
+	if err1 != nil || err2 != nil || !os.SameFile(here, there) {
+		return ""
+	}
+	return path
 }
 
 // tell tells how much of the file has been read, and how many objects of it are done.

@@ -177,6 +177,9 @@ func TestFiles(t *testing.T) {
 		if string(text) != "hello" || err != nil {
 			t.Errorf("%s: %q %v", name, text, err)
 		}
+		if want := map[string]string{"a.yaml": path}[name]; in.plain() != want {
+			t.Errorf("%s: others may read it as %q, want %q", name, in.plain(), want)
+		}
 		if name == "-" {
 			continue
 		}

@@ -46,7 +46,7 @@ func otherLayer(t *testing.T) []byte {
 func (w *world) importImage(layer []byte) string {
 	w.t.Helper()
 	name := "localhost/" + strings.ToLower(w.t.Name())
-	query := "?fromSrc=-&repo=" + url.QueryEscape(name) + "&tag=1&changes=" + url.QueryEscape("ENV PATH=/usr/local/bin")
+	query := "?fromSrc=-&repo=" + url.QueryEscape(name+":1") + "&changes=" + url.QueryEscape("ENV PATH=/usr/local/bin")
 	w.engineCall(http.MethodPost, "/images/create"+query, bytes.NewBuffer(layer), new(bytes.Buffer))
 	w.dropImage(name + ":1")
 	return name + ":1"

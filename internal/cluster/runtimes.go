@@ -60,9 +60,6 @@ func checkContained(cfg *api.KwokctlConfiguration) error {
 			return fmt.Errorf("%s %s: the only image is that of this binary", own.field, own.image)
 		}
 	}
-	if components.Audited(o) {
-		return fmt.Errorf("audit: with runtime binary only")
-	}
 	if o.KubeApiserverInsecurePort != 0 {
 		return fmt.Errorf("kube-apiserver-insecure-port %d: with runtime binary only", o.KubeApiserverInsecurePort)
 	}

@@ -210,6 +210,7 @@ func kwokController() Component {
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KwokControllerPort },
 		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
+		Env:    []string{"KWOK_WORKDIR=."}, // its default file is the cluster's, not the user's for clusters to come
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
@@ -227,7 +228,7 @@ func kwokController() Component {
 			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/livez"}
 		},
 		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kwok-controller")} },
-		Manifest: func() []byte {
+		Manifest: func(Context) []byte {
 			return slices.Concat(kustomize.ControllerRBAC(), []byte("---\n"), kustomize.StorageClass())
 		},
 	}

@@ -86,14 +86,32 @@ func componentName(name string) bool {
 		!strings.HasPrefix(name, "-") && !strings.HasSuffix(name, "-")
 }
 
-// checkVolumes refuses what only a container could have: a process sees the host's files where they are.
+// checkVolumes tells which volume cannot be had.
 func checkVolumes(at string, volumes []api.Volume) error {
 	for _, v := range volumes {
-		if v.HostPath != v.MountPath {
-			return fmt.Errorf("%s: volume %s: a process finds %s where it is, not at %s; use the host's path", at, v.Name, v.HostPath, v.MountPath)
+		if v.HostPath == "" || !strings.HasPrefix(v.MountPath, "/") {
+			return fmt.Errorf("%s: volume %q: hostPath %q, mountPath %q: want both, and the latter to begin with /", at, v.Name, v.HostPath, v.MountPath)
 		}
 	}
 	return nil
+}
+
+// inPlace gives words that name something in a volume the path that it has for a process, which sees the files of the
+// host where they are.
+func inPlace(volumes []api.Volume, words []string) {
+	for i, word := range words {
+		before, path := "", word
+		if key, value, found := strings.Cut(word, "="); found {
+			before, path = key+"=", value
+		}
+		for _, v := range volumes {
+			mount := strings.TrimSuffix(v.MountPath, "/")
+			if rest, ok := strings.CutPrefix(path, mount); ok && (rest == "" || rest[0] == '/') {
+				words[i] = before + v.HostPath + rest
+				break
+			}
+		}
+	}
 }
 
 func userSpec(c api.Component) runtimes.Spec {
@@ -104,6 +122,9 @@ func userSpec(c api.Component) runtimes.Spec {
 		s.Program, command = command[0], command[1:]
 	}
 	s.Args = append(slices.Clone(command), c.Args...)
+	for _, words := range [][]string{s.Args, s.Env} {
+		inPlace(c.Volumes, words)
+	}
 	for _, p := range c.Ports {
 		if number := max(p.Port, p.HostPort); number != 0 {
 			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: number})

@@ -383,6 +383,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --env=KWOK_WORKDIR=. \
   localhost/kwokctl \
   --manage-all-nodes=true \
   --kubeconfig=config/kwok-controller.kubeconfig \

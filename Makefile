@@ -45,13 +45,14 @@ test: ## run all tests: fast ones with the race detector, then end to end on rea
 	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 60m ./internal/applet ./internal/e2e
 
 .PHONY: bench
-bench: build ## measure, and print tables; BENCH=Launcher, Engine or Memory for one of them
+bench: build ## measure, and print tables; BENCH=Launcher, Engine, Memory or Snapshot for one of them
 	$(E2E) -ldflags '$(LDFLAGS)' -timeout 90m -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/e2e
 
 SOAK ?= 20
+SCALE ?= 1
 .PHONY: soak
-soak: ## run what must work every time $(SOAK) times, at full size
-	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled' ./internal/e2e -soak $(SOAK)
+soak: ## run what must work every time $(SOAK) times, or long, at SCALE of the full size
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled|TestFlapHeals|TestNodesStayReady|TestTiming|TestControllerKilled|TestServerKilledUnderLoad|TestStagesLive' ./internal/e2e -soak $(SOAK) -scale $(SCALE)
 
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long

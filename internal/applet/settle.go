@@ -5,11 +5,15 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 const (
 	settleTime = 4 * time.Second        // after its start a component counts as settled
+	grownTime  = 20 * time.Second       // and one with a large heap after this
+	lookTime   = 100 * time.Millisecond // between looks at how often the collector ran
+	startGCs   = 4                      // more often than that it does not run in a start with few objects
 	paceTime   = 500 * time.Millisecond // between looks at how busy it is
 	calmLooks  = 6                      // after as many of them without work it counts as idle again
 
@@ -21,10 +25,22 @@ const (
 
 // settle gives back, once the start is over, what only the start needed, and from then on paces the collector. The
 // supervisor's environment turns the collector off (see components.environment), which makes the start a third
-// shorter.
+// shorter. A cluster with so many objects that its heap stays at the limit would only collect from then on: there the
+// collector gets room at once.
 func settle() {
-	time.AfterFunc(settleTime, func() {
+	go func() {
 		paced := os.Getenv("GOGC") == "off" // else it is the user's own setting
+		began, grown := time.Now(), false
+		for at := range time.Tick(lookTime) {
+			if paced && !grown && collections() > startGCs {
+				grown = true
+				debug.SetGCPercent(busyGC)
+				debug.SetMemoryLimit(math.MaxInt64)
+			}
+			if start := at.Sub(began); start > settleTime && (!grown || start > grownTime) {
+				break
+			}
+		}
 		if paced {
 			debug.SetMemoryLimit(math.MaxInt64)
 			debug.SetGCPercent(idleGC)
@@ -34,7 +50,14 @@ func settle() {
 		if paced {
 			pace()
 		}
-	})
+	}()
+}
+
+// collections is how often the collector has run.
+func collections() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // pace chooses between the two settings of the collector for ever, by the share of a processor that the process

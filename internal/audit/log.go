@@ -1,9 +1,12 @@
 package audit
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -104,11 +107,22 @@ func (l Log) list(since time.Time) []string {
 	return names
 }
 
-// Events calls each with the events in r, such as a file from elsewhere, and returns how many lines were none.
+// Events calls each with the events in r, such as a file from elsewhere, and returns how many lines were none. It may
+// be compressed by gzip. That all lines are none is an error.
 func Events(r io.Reader, since time.Time, each func(*Event)) (bad int, err error) {
+	b := bufio.NewReader(r)
+	r = b
+	if head, _ := b.Peek(2); string(head) == "\x1f\x8b" {
+		if r, err = gzip.NewReader(b); err != nil {
+			return 0, err
+		}
+	}
 	d := newDecoder(since, each)
 	_, err = io.Copy(d, r)
 	d.end()
+	if err == nil && d.good == 0 && d.bad > 0 {
+		err = fmt.Errorf("no audit log: none of its %d lines is an event", d.bad)
+	}
 	return d.bad, err
 }
 
@@ -118,6 +132,7 @@ const maxLine = 32 << 20
 // decoder is a writer of lines, each of which is an event.
 type decoder struct {
 	each func(*Event)
+	good int    // lines that are events, also those of before since
 	bad  int    // lines that are no event
 	part []byte // of a line whose end has not come yet
 }
@@ -171,5 +186,6 @@ func (d *decoder) line(text []byte) {
 		}
 		return
 	}
+	d.good++
 	d.each(&e)
 }

@@ -124,15 +124,20 @@ func (e *Env) events(ctx context.Context, paths []string, since string, follow b
 }
 
 func (e *Env) eventsOf(path string, from time.Time, each func(*audit.Event)) (int, error) {
-	if path == "-" {
-		return audit.Events(e.In, from, each)
+	in := e.In
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return 0, fmt.Errorf("read audit log: %w", err)
+		}
+		defer f.Close()
+		in = f
 	}
-	f, err := os.Open(path)
+	bad, err := audit.Events(in, from, each)
 	if err != nil {
-		return 0, fmt.Errorf("read audit log: %w", err)
+		err = fmt.Errorf("%s: %w", place(path, "standard input"), err)
 	}
-	defer f.Close()
-	return audit.Events(f, from, each)
+	return bad, err
 }
 
 // sinceTime reads a time, or a duration before now. Nothing means all.

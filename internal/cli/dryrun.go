@@ -15,7 +15,7 @@ func dryCommands() []string {
 	return []string{
 		"kwokctl", "create", "delete", "start", "stop", "get", "config", "help", "completion",
 		"start component", "stop component", "export", "export logs", "port-forward", "doctor", "kectl", "hack", "hack get", "hack put", "hack delete",
-		"snapshot", "snapshot save", "snapshot restore", "snapshot export", "audit", "audit summary", "audit tail", "audit policy", "stage", "stage test", "stage lint", "stage show",
+		"snapshot", "snapshot save", "snapshot restore", "snapshot export", "snapshot record", "snapshot replay", "kectl snapshot", "kectl snapshot record", "kectl snapshot replay", "audit", "audit summary", "audit tail", "audit policy", "stage", "stage test", "stage lint", "stage show",
 		"create cluster", "delete cluster", "start cluster", "stop cluster", "logs", "scale", "kubectl", "etcdctl",
 		"get clusters", "get components", "get kubeconfig", "get artifacts",
 		"config view", "config tidy", "config reset", "config convert",

@@ -48,7 +48,7 @@ template: "kind: Node"
 	}
 	run("create", "--dry-run create cluster --name x"+ports)
 	run("create-options", "--dry-run create cluster --name x -c "+home+"/conf.yaml --kube-scheduler-config "+scheduler+
-		" --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
+		" --audit --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
 	run("create-docker", "--dry-run create cluster --name x --runtime docker"+ports)
 	if entries, err := os.ReadDir(filepath.Join(home, ".kwok")); err == nil {
 		t.Errorf("a dry run has written %v", entries)
@@ -90,6 +90,9 @@ template: "kind: Node"
 	run("snapshot-restore", "--dry-run --name x snapshot restore --path "+home+"/state.db")
 	run("snapshot-restore-k8s", "--dry-run --name x snapshot restore --path "+home+"/state.yaml")
 	run("snapshot-export", "--dry-run snapshot export --path /tmp/state.yaml")
+	run("snapshot-record", "--dry-run --name x snapshot record --path /tmp/run.yaml")
+	run("snapshot-record-other", "--dry-run snapshot export --record --path /tmp/run.yaml")
+	run("snapshot-replay", "--dry-run --name x snapshot replay --path "+home+"/state.yaml")
 	run("create-from", "--dry-run create cluster --name y --from "+home+"/state.yaml"+strings.ReplaceAll(ports, " 26", " 27"))
 	run("kectl", "--dry-run --name x kectl get no")
 	run("etcdctl", "--dry-run --name x etcdctl get /")

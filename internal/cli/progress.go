@@ -194,7 +194,7 @@ func (b *bar) transfer(objects, bytes, ofObjects, ofBytes int64) {
 	}
 	b.last = time.Now()
 	line := " " + b.what
-	if done, total := objects+bytes, ofObjects+ofBytes; b.live && done <= total {
+	if done, total := objects+bytes, ofObjects+ofBytes; b.live && total > 0 && done <= total {
 		full := int(barWidth * done / total)
 		line += " " + strings.Repeat("█", full) + strings.Repeat("░", barWidth-full)
 	}

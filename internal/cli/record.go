@@ -46,7 +46,7 @@ func newRecord(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := c.Running(cmd.Context()); err != nil {
+		if err := c.Running(cmd.Context()); err != nil && !env.dryRun {
 			return err
 		}
 		record.Source = "cluster " + c.Name
@@ -69,8 +69,13 @@ func prefixFlag(cmd *cobra.Command) {
 
 // record records until the context ends.
 func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapshot.Record) error {
-	if e.dryRun { // of snapshot export
-		return &usageError{errors.New("--record: --dry-run cannot tell what will change")}
+	if e.dryRun {
+		changes := ", and then every change"
+		if record.Snapshot {
+			changes = ""
+		}
+		_, err := fmt.Fprintf(e.Out, "# Record objects of the cluster in %s to %s%s\n", kubeconfig, path, changes)
+		return err
 	}
 	if err := snapshot.CheckNew(path); err != nil {
 		return err
@@ -93,16 +98,20 @@ func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapsh
 		return err
 	}
 	began, begun := time.Now(), false
-	var changes atomic.Int64
+	var objects, changes, bytes atomic.Int64
 	show := e.newStatus(func() string {
-		return fmt.Sprintf(" %d changes in %s", changes.Load(), time.Since(began).Round(time.Second))
+		return fmt.Sprintf(" %d objects, %d changes, %s in %s", objects.Load(), changes.Load(), mebibytes(bytes.Load()), time.Since(began).Round(time.Second))
 	})
 	record.Warn = show.say
 	record.Begun = func(objects int) {
 		begun = true
 		show.say(fmt.Sprintf("Recording %d objects and every change from now on; interrupt to end.", objects))
 	}
-	record.Progress = func(n int) { changes.Store(int64(n)) }
+	record.Progress = func(o, c int, b int64) {
+		objects.Store(int64(o))
+		changes.Store(int64(c))
+		bytes.Store(b)
+	}
 	done, err := record.Run(ctx, kinds, out)
 	show.end()
 	if err = errors.Join(err, out.Close()); err != nil {
@@ -111,6 +120,6 @@ func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapsh
 		}
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(e.say(), "%d objects and %d changes of %s are recorded in %s.\n", done.Objects, done.Changes, seconds(done.Length), path)
+	fmt.Fprintf(e.say(), "%d objects and %d changes of %s are recorded in %s.\n", done.Objects, done.Changes, seconds(done.Length), place(path, "standard output"))
 	return nil
 }

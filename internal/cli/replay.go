@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -30,15 +31,15 @@ func newReplay(env *Env) *cobra.Command {
 		Example: "  kwokctl snapshot replay --path run.yaml --speed 10",
 	}
 	f := cmd.Flags()
-	f.StringVar(&path, "path", "", "recording to play, of kwokctl or kectl; may be compressed")
+	f.StringVar(&path, "path", "", "recording to play, of kwokctl or kectl; may be compressed; - for standard input")
 	f.Float64Var(&speed, "speed", 1, "how much faster than it was recorded; 0 does not wait at all")
 	f.BoolVar(&replay.Snapshot, "snapshot", false, "end after the objects")
 	f.BoolVar(&replay.IgnoreErrors, "ignore-errors", false, "leave out what cannot be played")
 	f.BoolVar(&replay.IgnoreUnknown, "ignore-unknown", false, "leave out kinds that the API server does not have")
 	prefixFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if path == "" || path == "-" {
-			return &usageError{errors.New("--path is missing: the file, which is read twice, and so cannot be standard input")}
+		if path == "" {
+			return &usageError{errors.New("--path is missing: the file; - for standard input")}
 		}
 		if speed < 0 || math.IsNaN(speed) || speed > 1e6 {
 			return &usageError{fmt.Errorf("--speed %v: allowed are 0, for no waiting, to 1000000", speed)}
@@ -60,6 +61,9 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 		return err
 	}
 	defer in.Close()
+	if e.dryRun {
+		return c.DryReplay(path, &cluster.Script{Out: e.Out})
+	}
 	config, err := kube.Connect(c.Kubeconfig(), "")
 	if err != nil {
 		return err
@@ -67,6 +71,14 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 	config.UserAgent = "kwokctl/" + e.Version
 	replay.Prefix = c.EtcdPrefix()
 	if err := c.Running(ctx); err != nil {
+		return err
+	}
+	spool, err := os.MkdirTemp("", "kwokctl-replay-") // what is read twice must be a file
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(spool)
+	if err := in.Spool(ctx, filepath.Join(spool, "recording")); err != nil {
 		return err
 	}
 	kinds, err := snapshot.Discover(ctx, config)

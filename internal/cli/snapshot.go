@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"kwokctl/internal/cluster"
 	"kwokctl/internal/kube"
@@ -27,10 +30,12 @@ const (
 type snapshotOptions struct {
 	path, format, labels string
 	filter               snapshot.Filter
+	flagSet              *pflag.FlagSet // nil: there are no such flags
 }
 
 func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText string) {
 	f := cmd.Flags()
+	o.flagSet = f
 	f.StringVar(&o.path, "path", "", path)
 	if formatText != "" {
 		f.StringVar(&o.format, "format", format, formatText)
@@ -47,6 +52,16 @@ func (o *snapshotOptions) check() error {
 	}
 	if o.format != "" && o.format != formatEtcd && o.format != formatK8s {
 		return &usageError{fmt.Errorf("--format %q: allowed are %s, %s", o.format, formatEtcd, formatK8s)}
+	}
+	for _, name := range []string{"filter", "namespace", "selector"} {
+		if o.flagSet != nil && o.flagSet.Changed(name) && slices.Contains([]string{"", "[]"}, o.flagSet.Lookup(name).Value.String()) {
+			return &usageError{fmt.Errorf("--%s: it is empty, which would mean everything; leave it out for that", name)}
+		}
+	}
+	for _, name := range o.filter.Namespaces {
+		if bad := validation.IsDNS1123Label(name); len(bad) > 0 {
+			return &usageError{fmt.Errorf("--namespace %q: %s", name, bad[0])}
+		}
 	}
 	if o.labels != "" {
 		selector, err := labels.Parse(o.labels)
@@ -104,7 +119,7 @@ func saveEtcd(ctx context.Context, env *Env, c *cluster.Cluster, path string) er
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(env.say(), "Cluster %s is saved in %s: %s (%s).\n", c.Name, path, mebibytes(size), seconds(time.Since(began)))
+	fmt.Fprintf(env.say(), "Cluster %s is saved in %s: %s (%s).\n", c.Name, place(path, "standard output"), mebibytes(size), seconds(time.Since(began)))
 	return nil
 }
 
@@ -137,7 +152,7 @@ func (e *Env) saveObjects(ctx context.Context, kubeconfig string, o snapshotOpti
 	for _, what := range done.Missing {
 		fmt.Fprintf(e.Err, "  left out: %s\n", what)
 	}
-	fmt.Fprintf(e.say(), "%d objects of revision %s are saved in %s (%s).\n", done.Objects, done.Revision, o.path, seconds(time.Since(began)))
+	fmt.Fprintf(e.say(), "%d objects of revision %s are saved in %s (%s).\n", done.Objects, done.Revision, place(o.path, "standard output"), seconds(time.Since(began)))
 	return nil
 }
 
@@ -195,7 +210,7 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		if err := home.Restore(cmd.Context(), env.name, r); err != nil {
 			return err
 		}
-		fmt.Fprintf(env.say(), "Cluster %s is restored from %s (%s).\n", env.name, o.path, seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "Cluster %s is restored from %s (%s).\n", env.name, place(o.path, "standard input"), seconds(time.Since(began)))
 		return nil
 	}
 	return cmd
@@ -211,11 +226,17 @@ func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (c
 	if in.IsEtcd {
 		format = formatEtcd
 	}
-	if o.format == "" {
+	ignore := o.filter.IgnoreErrors || o.filter.IgnoreUnknown || o.filter.Shift
+	switch {
+	case o.format != "" && o.format != format:
+		err = fmt.Errorf("%s: it is not of the %s format", in.Name, o.format)
+	case in.IsEtcd && ignore:
+		err = &usageError{errors.New("--ignore-errors, --ignore-unknown, --shift-times: the etcd format is restored as it is; they are for the k8s format")}
+	case !in.IsEtcd && r.SkipHash:
+		err = &usageError{errors.New("--skip-hash-check: the k8s format has no hash; it is for the etcd format")}
+	default:
 		o.format = format
 		err = o.check()
-	} else if o.format != format {
-		err = fmt.Errorf("%s: it is not of the %s format", in.Name, o.format)
 	}
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
@@ -275,17 +296,25 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if env.dryRun {
-			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
-			return err
-		}
 		list.Filter, list.Simulate, list.Source = o.filter, &simulate, "an export"
 		if record {
 			return env.record(cmd.Context(), path, o.path, snapshot.Record{List: list})
 		}
+		if env.dryRun {
+			_, err := fmt.Fprintf(env.Out, "# Export objects of the cluster in %s to %s\n", path, o.path)
+			return err
+		}
 		return env.saveObjects(cmd.Context(), path, o, list)
 	}
 	return cmd
+}
+
+// place is where something was read or written.
+func place(path, standard string) string {
+	if path == "-" {
+		return standard
+	}
+	return path
 }
 
 // mebibytes is a number of bytes to read.

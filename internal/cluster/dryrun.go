@@ -269,11 +269,26 @@ func (c *Cluster) DrySave(path string, etcd bool, s *Script) error {
 	return s.Err()
 }
 
+// DryReplay writes what replaying a recording would do.
+func (c *Cluster) DryReplay(path string, s *Script) error {
+	return c.dryHold(s, fmt.Sprintf("Replay %s to cluster %s", path, c.Name))
+}
+
+// dryHold writes what is done around something that only etcd and the API server may see happen.
+func (c *Cluster) dryHold(s *Script, what string) error {
+	s.engine = c.engine()
+	acting := slices.DeleteFunc(slices.Clone(c.specs), core)
+	if _, err := s.Stop(context.Background(), acting, false); err != nil {
+		return err
+	}
+	s.Printf("# %s\n", what)
+	return s.Start(context.Background(), acting, nil)
+}
+
 // DryRestore writes what Restore would do.
 func (c *Cluster) DryRestore(r Restore, s *Script) error {
 	if !r.From.IsEtcd {
-		s.Printf("# Restore objects of %s to cluster %s\n", r.From.Name, c.Name)
-		return s.Err()
+		return c.dryHold(s, fmt.Sprintf("Restore objects of %s to cluster %s", r.From.Name, c.Name))
 	}
 	own, prev, made := filepath.Join(c.Dir, components.DataDir), filepath.Join(c.Dir, prevDir), filepath.Join(c.Dir, stageDir, components.DataDir)
 	s.Command("etcdutl", "snapshot", "status", r.From.Name)

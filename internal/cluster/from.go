@@ -75,7 +75,7 @@ func (h Home) prepareData(ctx context.Context, req Create) (func() error, error)
 		return nil, err
 	}
 	// Kinds are known when there is an API server; all else is now.
-	_, err := snapshot.CheckObjects(ctx, r.From, nil, r.Objects)
+	_, err := snapshot.CheckObjects(ctx, r.From, nil, r.Objects, r.Progress)
 	return func() error { return nil }, err
 }
 

@@ -35,7 +35,7 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 		return err
 	}
 	if !ran { // what is wrong with the file alone is found before anything is started
-		if _, err := snapshot.CheckObjects(ctx, r.From, nil, r.Objects); err != nil {
+		if _, err := snapshot.CheckObjects(ctx, r.From, nil, r.Objects, r.Progress); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (c *Cluster) afterObjects(ctx context.Context, err error, r Restore, ran, t
 	err = cause(ctx, err)
 	if touched {
 		if back := c.settle(undo); back != nil {
-			return errors.Join(err, back)
+			return fmt.Errorf("%w\n%w; kwokctl start cluster --name %s tries again", err, back, c.Name)
 		}
 		err = fmt.Errorf("%w; cluster %s is as it was before", err, c.Name)
 	}
@@ -109,7 +109,7 @@ func (c *Cluster) checkObjects(ctx context.Context, r Restore) (*snapshot.Object
 		return nil, err
 	}
 	r.Objects.Prefix = c.EtcdPrefix()
-	objects, err := snapshot.CheckObjects(ctx, r.From, kinds, r.Objects)
+	objects, err := snapshot.CheckObjects(ctx, r.From, kinds, r.Objects, r.Progress)
 	if err == nil {
 		r.Tell("Snapshot in YAML: " + objects.String())
 	}

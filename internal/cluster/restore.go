@@ -133,7 +133,7 @@ func (c *Cluster) SaveEtcd(ctx context.Context, w io.Writer, progress snapshot.P
 // directory of it in dir. Version is that of the etcd that is to use it.
 func stage(ctx context.Context, r Restore, dir, version string) (func() error, error) {
 	db := filepath.Join(dir, spoolFile)
-	e, err := snapshot.CheckEtcd(ctx, r.From, db, r.SkipHash, version)
+	e, err := snapshot.CheckEtcd(ctx, r.From, db, r.SkipHash, version, r.Progress)
 	if err != nil {
 		return nil, err
 	}

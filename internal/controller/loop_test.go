@@ -194,7 +194,7 @@ func TestPodRunsOnce(t *testing.T) {
 	b := newBench(t, 0)
 	b.epoch(nodes, newNode(1, 1))
 	b.feed(pods, newPod(1, 2)) // before the first epoch of pods is complete
-	if n := b.f.count("PUT"); n != 0 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n != 0 {
 		t.Fatalf("written before all addresses were known")
 	}
 	used := newPod(2, 3)
@@ -209,7 +209,7 @@ func TestPodRunsOnce(t *testing.T) {
 	p.Spec, p.ResourceVersion = newPod(1, 2).Spec, "5000"
 	b.feed(pods, p)
 	b.pass(time.Minute)
-	if n := b.f.count("PUT"); n != 1 || b.loop.t.find(b.loop.t.parseUID(string(uid(1)))) != 0 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n != 1 || b.loop.t.find(b.loop.t.parseUID(string(uid(1)))) != 0 {
 		t.Fatalf("%d writes, or not settled", n)
 	}
 	// its address comes back when it is deleted
@@ -226,14 +226,14 @@ func TestAddressesStayInside(t *testing.T) {
 	for i := range 10 { // a /29 has six
 		b.feed(pods, newPod(i+1, 10+i))
 	}
-	if n := b.f.count("PUT"); n != 6 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n != 6 {
 		t.Fatalf("%d pods got an address", n)
 	}
 	gone := newPod(3, 100)
 	gone.Status.PodIPs = []corev1.PodIP{{IP: "10.0.0.3"}}
 	b.take(batch{kind: pods, events: []event{{gone: true, obj: wrap(gone)}}})
 	b.pass(25 * time.Second)
-	if n := b.f.count("PUT"); n != 7 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n != 7 {
 		t.Fatalf("%d pods got an address after one came back", n)
 	}
 }
@@ -242,7 +242,7 @@ func TestRetryConflictAndGone(t *testing.T) {
 	b := newBench(t, 0)
 	code := http.StatusServiceUnavailable
 	b.f.refuse = func(r *request) *reply {
-		if r.method == "PUT" && code != 0 {
+		if r.method == "PUT" && r.path != "/api/v1/nodes/n1/status" && code != 0 {
 			return &reply{code: code}
 		}
 		return nil
@@ -250,7 +250,7 @@ func TestRetryConflictAndGone(t *testing.T) {
 	b.epoch(nodes, newNode(1, 1))
 	b.epoch(pods, newPod(1, 2))
 	b.pass(2 * time.Second)
-	if n := b.f.count("PUT"); n < 3 || n > 6 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n < 3 || n > 6 {
 		t.Fatalf("%d tries in 2 s", n)
 	}
 	code = http.StatusConflict
@@ -288,7 +288,7 @@ func TestParkedUntilNodeComes(t *testing.T) {
 	b := newBench(t, 0)
 	b.epoch(nodes)
 	b.epoch(pods, newPod(1, 2))
-	if b.f.count("PUT") != 0 {
+	if b.f.count("PUT /api/v1/namespaces") != 0 {
 		t.Fatal("played on a node that is not managed")
 	}
 	b.feed(nodes, newNode(1, 3))
@@ -316,7 +316,7 @@ func TestLeases(t *testing.T) {
 	if !b.loop.nodes["n1"].held || b.loop.nodes["n2"].held {
 		t.Fatal("want n1 held and n2 not")
 	}
-	if b.f.count("PATCH /api/v1/nodes/n1/status") != 1 || b.f.count("PATCH /api/v1/nodes/n2/status") != 0 {
+	if b.f.count("PUT /api/v1/nodes/n1/status") != 1 || b.f.count("PATCH /api/v1/nodes/n2/status") != 0 {
 		t.Fatalf("got %v", b.f.requests)
 	}
 	b.pass(30 * time.Second)
@@ -327,7 +327,7 @@ func TestLeases(t *testing.T) {
 	if !b.loop.nodes["n2"].held || b.loop.nodes["n2"].lease.transitions != 1 {
 		t.Fatalf("not taken over: %+v", b.loop.nodes["n2"])
 	}
-	if b.f.count("PATCH /api/v1/nodes/n2/status") != 1 {
+	if b.f.count("PUT /api/v1/nodes/n2/status") != 1 {
 		t.Fatal("the node taken over is not played")
 	}
 }

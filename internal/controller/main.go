@@ -112,6 +112,10 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	}
 	log.Info("started", "id", cfg.id, "lease", l.leaseDuration)
 	l.launchAll()
+	wg.Go(func() { l.readFiles(inner, cfg) })
+	if l.ring != nil {
+		l.readers.Go(func() { l.beMember(inner) })
+	}
 	wg.Go(func() { l.report.run(inner) })
 	renewNodes, renewPods := l.kinds[nodes].renew, l.kinds[pods].renew
 	wg.Go(func() { l.read(inner, renewNodes, renewPods) })
@@ -126,6 +130,7 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	<-done // from here on the state is ours
 	l.readers.Wait()
 	l.releaseAll()
+	l.leave()
 	return err
 }
 
@@ -135,6 +140,7 @@ func (l *loop) read(ctx context.Context, renewNodes, renewPods <-chan struct{}) 
 	defer wg.Wait()
 	if l.ring != nil {
 		wg.Go(func() { l.readLeases(ctx) })
+		wg.Go(func() { l.readMembers(ctx) })
 	}
 	select {
 	case <-l.staged:
@@ -186,18 +192,25 @@ func forward(ctx context.Context, in <-chan batch, out chan<- batch, seen chan s
 	}
 }
 
-// readLeases reads all leases once, however long it takes.
+// readLeases reads all leases, however long it takes, and again when that is asked for.
 func (l *loop) readLeases(ctx context.Context) {
 	for n := 0; ; n++ {
 		all, err := listLeases(ctx, l.do)
-		if err == nil {
-			select {
-			case l.batches <- batch{leases: all}:
-			case <-ctx.Done():
+		if err != nil {
+			if !wait(ctx, backoff(n)) {
+				return
 			}
+			continue
+		}
+		select {
+		case l.batches <- batch{leases: all}:
+		case <-ctx.Done():
 			return
 		}
-		if !wait(ctx, backoff(n)) {
+		n = 0
+		select {
+		case <-l.list:
+		case <-ctx.Done():
 			return
 		}
 	}

@@ -39,9 +39,7 @@ func (l *loop) finish(r *result) {
 		r.try = r.job.lease
 		l.leased(r)
 	case r.release != nil:
-		if r.err != nil {
-			l.log.Debug("release lease", "object", r.release.node, "err", r.err)
-		}
+		l.released(r)
 	case r.get != nil:
 		l.fetched(r)
 	default:

@@ -189,7 +189,7 @@ func (m *moveJob) request(a *stage.Action, in lane) (*request, error) {
 			Preconditions: &metav1.Preconditions{UID: &m.refer.UID}})
 	case a.Put != nil:
 		r.method, r.ctype = http.MethodPut, protobuf
-		r.body, err = seal("v1", "Pod", a.Put)
+		r.body, err = seal("v1", m.refer.Kind, a.Put)
 	default:
 		r.method, r.ctype = http.MethodPatch, a.Type
 		r.path += "?fieldValidation=Ignore"

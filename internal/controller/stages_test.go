@@ -105,7 +105,7 @@ func TestStagesComeAndGo(t *testing.T) {
 	<-b.staged
 	b.epoch(nodes, newNode(1, 1))
 	b.epoch(pods)
-	if b.f.count("PATCH /api/v1/nodes/n1/status") != 1 {
+	if b.f.count("PUT /api/v1/nodes/n1/status") != 1 {
 		t.Fatal("without Stages the built-in ones are played")
 	}
 
@@ -182,7 +182,7 @@ func TestBadStagesAreSetAside(t *testing.T) {
 	}
 	b.epoch(nodes, newNode(1, 1)) // a Stage without selector is how one says that nothing is played
 	b.epoch(pods)
-	if b.f.count("PATCH /api/v1/nodes") != 0 {
+	if b.f.count("PUT /api/v1/nodes") != 0 {
 		t.Error("nodes are played")
 	}
 	b.feed(nodes, newNode(2, 2))
@@ -215,7 +215,7 @@ spec:
 	for i := range 10 {
 		b.feed(pods, newPod(i+1, 10+i))
 	}
-	if n := b.f.count("PUT"); n != 10 {
+	if n := b.f.count("PUT /api/v1/namespaces"); n != 10 {
 		t.Fatalf("%d pods run", n)
 	}
 	told := 0

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"kwokctl/internal/stage"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,13 +93,8 @@ func statusOf(data []byte) *metav1.Status {
 	return nil
 }
 
-type marshaler interface {
-	Size() int
-	MarshalToSizedBuffer([]byte) (int, error)
-}
-
 // seal puts an object into an envelope.
-func seal(version, kind string, obj marshaler) ([]byte, error) {
+func seal(version, kind string, obj stage.Encoder) ([]byte, error) {
 	raw := make([]byte, obj.Size())
 	if _, err := obj.MarshalToSizedBuffer(raw); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kind, err)

@@ -13,8 +13,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 )
 
 const (
@@ -57,6 +58,9 @@ func newLab(b *testing.B, components string) *lab {
 	w.create("lab", "--components", components)
 	return &lab{w, b, "lab", w.client("lab")}
 }
+
+// delete makes room for the next one: the rows are not to measure each other.
+func (l *lab) delete() { l.ok("delete", "cluster", "--name", l.name) }
 
 // makeNodes makes nodes and returns how long it took until all were Ready.
 func (l *lab) makeNodes(n int) time.Duration {
@@ -109,67 +113,81 @@ func (l *lab) deletePods(prefix string, n int) {
 	})
 }
 
+// follow calls see for each pod that comes, changes or goes, and for those that are there, until stop is called. A
+// reader that is too slow for a plain watch loses it: an informer lists again.
+func (l *lab) follow(see func(pod *corev1.Pod, gone bool)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	list := cache.NewListWatchFromClient(l.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, fields.Everything())
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: list, ObjectType: &corev1.Pod{}, Handler: cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { see(o.(*corev1.Pod), false) },
+		UpdateFunc: func(_, o any) { see(o.(*corev1.Pod), false) },
+		DeleteFunc: func(o any) {
+			if late, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = late.Obj
+			}
+			see(o.(*corev1.Pod), true)
+		},
+	}})
+	var wg sync.WaitGroup
+	wg.Go(func() { informer.RunWithContext(ctx) })
+	for !informer.HasSynced() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
 // tally follows all pods and tells when want of them are as is says; without is, when that many were deleted.
 func (l *lab) tally(want int, is func(*corev1.Pod) bool) <-chan time.Time {
 	l.b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	w, err := l.client.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		l.b.Fatal(err)
-	}
 	done := make(chan time.Time, 1)
+	counted := map[string]bool{}
+	stop := l.follow(func(pod *corev1.Pod, gone bool) {
+		if len(counted) == want || gone != (is == nil) || is != nil && !is(pod) {
+			return
+		}
+		if counted[pod.Name] = true; len(counted) == want {
+			done <- time.Now()
+		}
+	})
+	out := make(chan time.Time, 1)
 	go func() {
-		defer cancel()
-		defer w.Stop()
-		counted := map[string]bool{}
-		for e := range w.ResultChan() {
-			pod, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				l.b.Errorf("watch: %v", e.Object)
-				break
-			}
-			if is == nil && e.Type == watch.Deleted || is != nil && is(pod) {
-				counted[pod.Name] = true
-			}
-			if len(counted) == want {
-				break
-			}
+		defer stop()
+		select {
+		case at := <-done:
+			out <- at
+		case <-time.After(15 * time.Minute):
+			l.b.Errorf("not %d pods within 15 minutes", want)
+			out <- time.Now()
 		}
-		if len(counted) < want {
-			l.b.Errorf("%d of %d pods", len(counted), want)
-		}
-		done <- time.Now()
 	}()
-	return done
+	return out
 }
 
 // null is the smallest controller there can be: for each bound pod that is not Ready it writes a fixed status.
 func (l *lab) null() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	w, err := l.client.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName!="})
-	if err != nil {
-		l.b.Fatal(err)
-	}
+	work := make(chan *corev1.Pod, largePods)
 	var wg sync.WaitGroup
 	for range 2 * benchWriters {
 		wg.Go(func() {
-			for e := range w.ResultChan() {
-				pod, ok := e.Object.(*corev1.Pod)
-				if !ok || e.Type == watch.Deleted || readyPod(pod) {
-					continue
-				}
+			for pod := range work {
 				now := metav1.Now()
-				pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, HostIP: "192.0.2.1", PodIP: "10.0.0.1", StartTime: &now,
+				pod := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Status: corev1.PodStatus{Phase: corev1.PodRunning, HostIP: "192.0.2.1", PodIP: "10.0.0.1", StartTime: &now,
 					Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: now}},
 					ContainerStatuses: []corev1.ContainerStatus{{Name: "c", Image: "i", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}}},
-				}
+				}}
 				if _, err := l.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil && ctx.Err() == nil {
 					l.b.Error(err)
 				}
 			}
 		})
 	}
-	return func() { cancel(); w.Stop(); wg.Wait() }
+	unfollow := l.follow(func(pod *corev1.Pod, gone bool) {
+		if !gone && pod.Spec.NodeName != "" && !readyPod(pod) {
+			work <- pod
+		}
+	})
+	return func() { unfollow(); cancel(); close(work); wg.Wait() }
 }
 
 // cpu is the processor time that components have taken.
@@ -190,14 +208,7 @@ func (l *lab) cpu(components ...string) time.Duration {
 // memory is a field of /proc/<pid>/status of the controller, in MB.
 func (l *lab) memory(field string) int {
 	l.b.Helper()
-	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", l.components(l.name)[engine].PID))) {
-		if name, value, ok := strings.Cut(line, ":"); ok && name == field {
-			kb, _ := strconv.Atoi(strings.Fields(value)[0])
-			return kb >> 10
-		}
-	}
-	l.b.Fatalf("no %s of the controller", field)
-	return 0
+	return statusField(l.components(l.name)[engine].PID, field) >> 10
 }
 
 var requestTotal = regexp.MustCompile(`(?m)^apiserver_request_total\{code="(\d+)".*resource="(\w+)".*subresource="(\w*)".*verb="(\w+)".*\} (\d+)$`)
@@ -222,6 +233,7 @@ func (l *lab) requests(resource string) (byVerb map[string]int, refused int) {
 // benchTransitions has rows B1 to B5 and B9.
 func benchTransitions(b *testing.B) []row {
 	l := newLab(b, "etcd,kube-apiserver,"+engine)
+	defer l.delete()
 	l.makeNodes(benchNodes)
 	create := func(prefix string) float64 {
 		done := l.tally(benchPods, func(p *corev1.Pod) bool { return strings.HasPrefix(p.Name, prefix) && readyPod(p) })
@@ -284,6 +296,7 @@ func benchTransitions(b *testing.B) []row {
 func benchLatency(b *testing.B) []row {
 	const perSecond, seconds = 50, 60
 	l := newLab(b, "etcd,kube-apiserver,kube-controller-manager,kube-scheduler,"+engine)
+	defer l.delete()
 	l.makeNodes(benchNodes)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -332,6 +345,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func benchNodesIdle(b *testing.B) []row {
 	const minute = time.Minute
 	l := newLab(b, "etcd,kube-apiserver,kube-controller-manager,kube-scheduler,"+engine)
+	defer l.delete()
 	took := l.makeNodes(largeNodes)
 	requests, _ := l.requests("nodes")
 	leases, _ := l.requests("leases")
@@ -349,6 +363,7 @@ func benchNodesIdle(b *testing.B) []row {
 // benchLarge has rows B6 and B10.
 func benchLarge(b *testing.B) []row {
 	l := newLab(b, "etcd,kube-apiserver,"+engine)
+	defer l.delete()
 	l.makeNodes(largeNodes)
 	done := l.tally(largePods, readyPod)
 	began := time.Now()

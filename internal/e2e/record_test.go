@@ -96,25 +96,10 @@ func timeless(v any) any {
 	return v
 }
 
-const widgetCRD = `apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: widgets.acme.io}
-spec:
-  group: acme.io
-  scope: Namespaced
-  names: {plural: widgets, singular: widget, kind: Widget}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 // happen makes a history: things are made, changed and deleted, a custom kind among them.
 func (w *world) happen(name string) {
 	w.t.Helper()
-	w.apply(name, widgetCRD)
-	w.kubectl(name, "wait", "crd/widgets.acme.io", "--for", "condition=Established", "--timeout", "60s")
+	w.define(name, "widgets.acme.io", "Widget")
 	w.ok("scale", "node", "--replicas", "3", "--name", name)
 	w.kubectl(name, "create", "deployment", "web", "--image", "nginx", "--replicas", "4")
 	w.kubectl(name, "wait", "deployment", "web", "--for", "condition=Available", "--timeout", "60s")
@@ -250,7 +235,7 @@ func TestReplayOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for args, words := range map[string]string{
-		"--path|directory": "directory", "--path|fifo": "pipe", "--path|missing": "missing", "": "--path", "--path|-": "--path",
+		"--path|directory": "directory", "--path|fifo": "pipe", "--path|missing": "missing", "": "--path", "--path|-": "standard input",
 		"--path|run.yaml.gz|--speed|-1": "-1", "--path|run.yaml.gz|--speed|x": `"x"`, "--path|run.yaml.gz|--name|nobody": `"nobody"`,
 	} {
 		r := w.run(append([]string{"snapshot", "replay"}, strings.FieldsFunc(args, func(c rune) bool { return c == '|' })...)...)

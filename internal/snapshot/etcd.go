@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/grpclog"
 
 	"kwokctl/internal/files"
 	"kwokctl/runtimes/process"
@@ -52,8 +54,12 @@ func (e *Etcd) String() string {
 	return fmt.Sprintf("revision %d, %d keys, %.1f MiB", e.Revision, e.Keys, float64(e.Size)/(1<<20))
 }
 
+// quiet keeps gRPC from telling the user of connections that fail; whoever calls is told.
+var quiet = sync.OnceFunc(func() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) })
+
 // Dial connects to the etcd whose client socket is at path, which must not be too long for a socket.
 func Dial(path string) (*clientv3.Client, error) {
+	quiet()
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + path}, Logger: zap.NewNop(), DialTimeout: 5 * time.Second,
 		MaxCallSendMsgSize: 64 << 20, MaxCallRecvMsgSize: 64 << 20})
 	if err != nil {
@@ -124,16 +130,16 @@ func (s *sum) good() bool { return string(s.hash.Sum(nil)) == string(s.tail) }
 
 // CheckEtcd copies a snapshot of etcd's format to path and checks everything in it. With skipHash the file may come
 // from a data directory, where it has no hash. The etcd that is to read it has the version given, "" for the embedded.
-func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string) (*Etcd, error) {
+func CheckEtcd(ctx context.Context, in *Input, path string, skipHash bool, version string, progress Progress) (*Etcd, error) {
 	if !in.IsEtcd {
 		return nil, fmt.Errorf("%s: no snapshot of etcd: it does not begin as one", in.Name)
 	}
 	if free, err := files.FreeSpace(path); err == nil && in.size > 0 && uint64(in.size)*2 > free {
-		return nil, fmt.Errorf("%s: %d MiB free at %s; %d MiB are needed", in.Name, free>>20, filepath.Dir(path), in.size*2>>20)
+		return nil, fmt.Errorf("%s: %.1f MiB free at %s; %.1f MiB are needed", in.Name, float64(free)/(1<<20), filepath.Dir(path), float64(in.size*2)/(1<<20))
 	}
 	sum := &sum{hash: sha256.New()}
 	err := files.WriteStream(path, 0o600, func(w io.Writer) error {
-		_, err := io.Copy(io.MultiWriter(w, sum), contextReader{ctx, in})
+		_, err := io.Copy(io.MultiWriter(w, sum), &reporter{contextReader{ctx, in}, progress, 0, in.size})
 		return err
 	})
 	switch {

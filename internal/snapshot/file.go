@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"kwokctl/internal/files"
 )
@@ -55,8 +56,20 @@ type Input struct {
 	Name          string // for messages
 	IsEtcd        bool   // it is of etcd's format: a database, which begins with a page of its own
 	file          *os.File
-	raw           io.Reader // as it is
-	size          int64     // of the file; 0: not known
+	raw           counted // as it is
+	size          int64   // of the file; 0: not known
+}
+
+// counted counts what is read through it.
+type counted struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // Open opens the file at path; the path - is in. Whether it is compressed is seen from its content. What is no
@@ -65,7 +78,7 @@ func Open(path string, in io.Reader) (*Input, error) {
 	i := &Input{Name: path}
 	if path == "-" {
 		i.Name = "standard input"
-		i.raw = in
+		i.raw.Reader = in
 	} else {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -77,7 +90,7 @@ func Open(path string, in io.Reader) (*Input, error) {
 		if i.file, err = os.Open(path); err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, unpath(err))
 		}
-		i.raw, i.size = i.file, info.Size()
+		i.raw.Reader, i.size = i.file, info.Size()
 	}
 	if err := i.decompress(); err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -91,7 +104,7 @@ func (i *Input) decompress() error {
 		head, _ := i.Peek(at + len(magic))
 		i.IsEtcd = len(head) == at+len(magic) && string(head[at:]) == magic
 	}()
-	b := bufio.NewReaderSize(i.raw, 1<<16)
+	b := bufio.NewReaderSize(&i.raw, 1<<16)
 	i.Reader = b
 	head, err := b.Peek(2)
 	if errors.Is(err, io.EOF) && len(head) == 0 {
@@ -116,7 +129,15 @@ func (i *Input) Rewind() error {
 	if _, err := i.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read %s: %w", i.Name, unpath(err))
 	}
+	i.raw.n.Store(0)
 	return i.decompress()
+}
+
+// tell tells how much of the file has been read, and how many objects of it are done.
+func (i *Input) tell(progress Progress, objects, ofObjects int64) {
+	if progress != nil {
+		progress(objects, i.raw.n.Load(), ofObjects, i.size)
+	}
 }
 
 // Spool makes it possible to read standard input again: it is copied to path.
@@ -141,9 +162,8 @@ func (i *Input) Spool(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	file.Name = i.Name
-	*i = *file
-	return nil
+	i.file, i.raw.Reader, i.size = file.file, file.file, file.size
+	return i.Rewind()
 }
 
 // Close closes the file.

@@ -123,8 +123,12 @@ func SaveObjects(ctx context.Context, kinds *Kinds, list List, out io.Writer, pr
 }
 
 func because(missing []string) string {
-	if len(missing) == 0 {
+	const most = 3
+	switch n := len(missing); {
+	case n == 0:
 		return ""
+	case n > most:
+		return fmt.Sprintf("; not to be had were %s and %d more", strings.Join(missing[:most], ", "), n-most)
 	}
 	return "; not to be had were " + strings.Join(missing, ", ")
 }

@@ -100,7 +100,7 @@ type located struct {
 
 // CheckObjects reads a snapshot in YAML to its end and returns what it holds, or an error that names what cannot be
 // restored. Without kinds it finds out what can be known without an API server.
-func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter) (*Objects, error) {
+func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progress Progress) (*Objects, error) {
 	if err := in.Rewind(); err != nil {
 		return nil, err
 	}
@@ -112,6 +112,7 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter) (*Obje
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		in.tell(progress, 0, 0)
 		if err == nil {
 			n++
 			if err = c.object(d); err != nil {
@@ -123,7 +124,7 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter) (*Obje
 		case err == nil:
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.As(err, &line) && !errors.Is(err, errTooLong) && !errors.Is(err, ErrCut):
+		case errors.As(err, &line) && !errors.Is(err, errTooLong) && !errors.Is(err, ErrCut) && !errors.Is(err, errRecording):
 			c.Problems = append(c.Problems, err)
 		default:
 			return nil, err
@@ -203,12 +204,18 @@ func (c *checker) others() string {
 	return b.String()
 }
 
+// errRecording is a change among objects.
+var errRecording = errors.New("it is a recording, which kwokctl snapshot replay plays; from here on it holds changes")
+
 // object takes note of one object.
 func (c *checker) object(d Document) error {
 	at := func(err error) error { return &LineError{c.name, d.Line, err} }
 	var h head
 	if err := json.Unmarshal(d.JSON, &h); err != nil {
-		return at(errors.New("not an object of Kubernetes: " + strings.TrimPrefix(err.Error(), "json: ")))
+		return at(fmt.Errorf("not an object of Kubernetes: %w", unfit(err)))
+	}
+	if isChange(&h) {
+		return at(errRecording)
 	}
 	gv, err := schema.ParseGroupVersion(h.APIVersion)
 	if err != nil || gv.Version == "" || h.Kind == "" || h.Metadata.Name == "" {

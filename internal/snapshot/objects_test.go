@@ -7,11 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -113,22 +110,6 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// file makes an Input of a text.
-func file(t *testing.T, text string) *Input {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "f.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	in, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close() })
-	in.Name = "f"
-	return in
-}
-
 const shopKind = `---
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -162,8 +143,11 @@ func TestCheckObjects(t *testing.T) {
 		"unknown":             {toy, Filter{}, 0, "unknown kinds; --ignore-unknown"},
 		"unknown, ignored":    {toy + object("Pod", "a", ""), Filter{IgnoreUnknown: true}, 1, ""},
 		"definition, no name": {strings.Replace(shopKind, "toys.example.com", "x", 1), Filter{}, 0, "its name is not that"},
-		"type":                {"---\n{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: {}}}\n", Filter{}, 0, "f: line 1: pod default/a: cannot unmarshal object"},
+		"type":                {"---\n{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: {}}}\n", Filter{}, 0, "f: line 1: pod default/a: spec.containers: a JSON object, where a list is needed"},
 		"type, ignored":       {"---\n{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: []}\n" + object("Pod", "b", ""), Filter{IgnoreErrors: true}, 1, ""},
+		"scalar":              {"hello\n", Filter{IgnoreErrors: true}, 0, "no objects"},
+		"text":                {"hello\n", Filter{}, 0, "document: a JSON string, where an object is needed"},
+		"recording":           {object("Pod", "a", "") + "---\napiVersion: action.kwok.x-k8s.io/v1alpha1\nkind: ResourcePatch\n", Filter{IgnoreErrors: true, IgnoreUnknown: true}, 0, "line 3: it is a recording, which kwokctl snapshot replay plays"},
 		"metadata":            {"metadata: []", Filter{}, 0, "not an object"},
 		"no name":             {"apiVersion: v1\nkind: Pod\nmetadata: {}", Filter{}, 0, "no apiVersion, kind or metadata.name"},
 		"no version":          {"apiVersion: a/b/c\nkind: Pod\nmetadata: {name: a}", Filter{}, 0, "no apiVersion"},
@@ -178,7 +162,7 @@ func TestCheckObjects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, err := CheckObjects(t.Context(), file(t, tt.in), server(t, nil), tt.filter)
+			o, err := CheckObjects(t.Context(), input(t, tt.in), server(t, nil), tt.filter, nil)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("error %v, want %q", err, tt.err)
 			}
@@ -196,7 +180,7 @@ func TestOwners(t *testing.T) {
 		"/apis/apps/v1/namespaces/default/deployments/web": `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","uid":"there"}}`,
 		"/api/v1/namespaces/default":                       `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default","uid":"d"}}`,
 	})
-	o, err := CheckObjects(t.Context(), file(t, `
+	o, err := CheckObjects(t.Context(), input(t, `
 apiVersion: v1
 kind: Pod
 metadata:
@@ -210,7 +194,7 @@ metadata:
 apiVersion: v1
 kind: Pod
 metadata: {name: b, namespace: elsewhere, uid: v, ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u}]}
-`), kinds, Filter{})
+`), kinds, Filter{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,15 +243,6 @@ func TestNewer(t *testing.T) {
 		if got := newer(tt.data, tt.etcd); got != tt.want {
 			t.Errorf("data of %q, etcd %q: newer %t", tt.data, tt.etcd, got)
 		}
-	}
-}
-
-func TestShift(t *testing.T) {
-	t.Parallel()
-	got, err := shift([]byte(`{"a":{"startTime":"2026-01-01T00:00:00Z","renewTime":"2026-01-01T00:00:00.5Z","time":"2026-01-01T00:00:00Z","endTime":"never","n":12345678901234567}}`), time.Hour)
-	want := `{"a":{"endTime":"never","n":12345678901234567,"renewTime":"2026-01-01T01:00:00.500000Z","startTime":"2026-01-01T01:00:00Z","time":"2026-01-01T00:00:00Z"}}`
-	if err != nil || string(got) != want {
-		t.Errorf("%s %v", got, err)
 	}
 }
 

@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +49,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &putter{Objects: o, name: in.Name, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
+	p := &putter{Objects: o, in: in, etcd: etcd, lease: lease.ID, fail: cancel, progress: progress}
 	documents := make(chan Document)
 	var workers sync.WaitGroup
 	for range inFlight {
@@ -57,7 +59,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 			}
 		})
 	}
-	err = p.read(ctx, in, documents)
+	err = p.read(ctx, documents)
 	close(documents)
 	workers.Wait()
 	if err := errors.Join(err, context.Cause(ctx)); err != nil {
@@ -68,7 +70,7 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 
 type putter struct {
 	*Objects
-	name     string
+	in       *Input
 	etcd     *clientv3.Client
 	lease    clientv3.LeaseID
 	fail     context.CancelCauseFunc
@@ -86,8 +88,8 @@ type unmade struct {
 }
 
 // read hands out the documents.
-func (p *putter) read(ctx context.Context, in *Input, to chan<- Document) error {
-	r := NewReader(contextReader{ctx, in}, in.Name)
+func (p *putter) read(ctx context.Context, to chan<- Document) error {
+	r := NewReader(contextReader{ctx, p.in}, p.in.Name)
 	for n := 0; ; {
 		d, err := r.Next()
 		var line *LineError
@@ -115,7 +117,7 @@ func (p *putter) one(ctx context.Context, d Document) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	err = &LineError{p.name, d.Line, err}
+	err = &LineError{p.in.Name, d.Line, err}
 	if !p.filter.IgnoreErrors {
 		p.fail(err)
 		return
@@ -138,7 +140,7 @@ func (p *putter) put(ctx context.Context, d Document) error {
 		return nil
 	}
 	if p.filter.Shift && !p.taken.IsZero() {
-		text, err := shift(d.JSON, time.Since(p.taken).Round(time.Second))
+		text, err := shift(kind, d.JSON, time.Since(p.taken).Round(time.Second))
 		if err != nil {
 			return err
 		}
@@ -173,11 +175,7 @@ func (p *putter) put(ctx context.Context, d Document) error {
 	return nil
 }
 
-func (p *putter) report(n int) {
-	if done := p.done.Add(int64(n)); p.progress != nil {
-		p.progress(done, 0, int64(p.Count), 0)
-	}
-}
+func (p *putter) report(n int) { p.in.tell(p.progress, p.done.Add(int64(n)), int64(p.Count)) }
 
 // relink makes an object refer to its owners in this cluster, where they are not those of the file.
 func (o *Objects) relink(object metav1.Object) {
@@ -268,7 +266,7 @@ func decode(kind Kind, text []byte) (object, error) {
 		err = json.Unmarshal(text, made)
 	}
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return nil, unfit(err)
 	}
 	made.GetObjectKind().SetGroupVersionKind(kind.GroupVersionKind)
 	o, ok := made.(object)
@@ -276,6 +274,26 @@ func decode(kind Kind, text []byte) (object, error) {
 		return nil, fmt.Errorf("kind %s cannot be kept", kind.Kind)
 	}
 	return o, nil
+}
+
+// unfit is an error of encoding/json in terms of the file, not of Go.
+func unfit(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.Slice, reflect.Array:
+		want = "a list"
+	case reflect.String:
+		want = "a text"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64:
+		want = "a number"
+	}
+	return fmt.Errorf("%s: a JSON %s, where %s is needed", cmp.Or(wrong.Field, "document"), wrong.Value, want)
 }
 
 // encode writes an object as the API server does into etcd.
@@ -287,37 +305,4 @@ func encode(o object) ([]byte, error) {
 	var b bytes.Buffer
 	err := protobuf.NewSerializer(builtIn(), builtIn()).Encode(o, &b)
 	return b.Bytes(), err
-}
-
-// shift moves all times of an object: the values of fields that are named so, and not texts that happen to be times.
-func shift(text []byte, by time.Duration) ([]byte, error) {
-	var tree any
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&tree); err != nil {
-		return nil, err
-	}
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			for _, item := range v {
-				walk(item)
-			}
-		case map[string]any:
-			for key, item := range v {
-				s, text := item.(string)
-				if t, err := time.Parse(time.RFC3339, s); text && err == nil && (strings.HasSuffix(key, "Time") || strings.HasSuffix(key, "Timestamp")) {
-					layout := time.RFC3339
-					if strings.Contains(s, ".") {
-						layout = "2006-01-02T15:04:05.000000Z07:00"
-					}
-					v[key] = t.Add(by).Format(layout)
-				}
-				walk(item)
-			}
-		}
-	}
-	walk(tree)
-	return json.Marshal(tree)
 }

@@ -30,8 +30,8 @@ type Record struct {
 	Warn func(text string)
 	// Begun is told how many objects were written, when from then on every change is.
 	Begun func(objects int)
-	// Progress is told, now and then, how many changes were written.
-	Progress func(changes int)
+	// Progress is told, now and then, how many objects, changes and bytes were written.
+	Progress func(objects, changes int, bytes int64)
 }
 
 // Recorded is what was recorded.
@@ -52,8 +52,10 @@ func (r Record) Run(ctx context.Context, kinds *Kinds, out *Output) (*Recorded, 
 		r.Page = DefaultPage
 	}
 	chosen = slices.DeleteFunc(chosen, func(k Kind) bool { return !r.records(k) })
-	rec := &recorder{Record: r, kinds: kinds, out: out, w: NewWriter(out), start: time.Now(), last: map[string]map[string][]byte{},
+	rec := &recorder{Record: r, kinds: kinds, out: out, start: time.Now(), last: map[string]map[string][]byte{},
 		events: make(chan event, 64), watched: map[string]bool{}}
+	rec.written.Writer = out
+	rec.w = NewWriter(&rec.written)
 	rec.w.Begin(rec.start, strings.TrimSpace("and recording of "+r.Source))
 	revision, err := rec.objects(ctx, chosen)
 	if err != nil {
@@ -85,6 +87,7 @@ type recorder struct {
 	kinds   *Kinds
 	out     *Output
 	w       *Writer
+	written counter
 	start   time.Time
 	done    Recorded
 	last    map[string]map[string][]byte // by kind and name: the object as it was written last, as JSON
@@ -105,6 +108,7 @@ func (r *recorder) objects(ctx context.Context, chosen []Kind) (string, error) {
 			return "", p.err
 		}
 		for _, item := range p.items {
+			var err error
 			object, name := r.clean(p.kind, item)
 			if object == nil {
 				continue
@@ -112,10 +116,14 @@ func (r *recorder) objects(ctx context.Context, chosen []Kind) (string, error) {
 			if err := r.remember(p.kind, name, object); err != nil {
 				return "", err
 			}
-			if err := r.w.Write(relative(object, r.start).(map[string]any)); err != nil {
+			if object, err = relative(p.kind, object, r.start); err != nil {
+				return "", err
+			}
+			if err := r.w.Write(object); err != nil {
 				return "", err
 			}
 		}
+		r.Progress(r.w.Count(), 0, r.written.n)
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -220,7 +228,7 @@ func (r *recorder) writeDue() error {
 	}
 	if changes := r.w.Count() - r.done.Objects; changes > r.done.Changes {
 		r.done.Changes = changes
-		r.Progress(changes)
+		r.Progress(r.done.Objects, changes, r.written.n)
 		return r.flush()
 	}
 	return nil
@@ -305,7 +313,10 @@ func (r *recorder) append(e event, name, method string, template map[string]any)
 	c.Resource.Group, c.Resource.Version, c.Resource.Resource = e.kind.Group, e.kind.Version, e.kind.Resource
 	c.Target.Namespace, c.Target.Name, _ = strings.Cut(name, "/")
 	if template != nil {
-		template = relative(template, r.start).(map[string]any)
+		var err error
+		if template, err = relative(e.kind, template, r.start); err != nil {
+			return err
+		}
 	}
 	return r.w.Write(c.document(template))
 }

@@ -71,40 +71,6 @@ func (c *change) document(template map[string]any) map[string]any {
 	return d
 }
 
-// relative returns v with all times in it as offsets from start. What people wrote stays as they wrote it. v itself is
-// not changed.
-func relative(v any, start time.Time) any {
-	switch v := v.(type) {
-	case map[string]any:
-		m := make(map[string]any, len(v))
-		for key, item := range v {
-			switch key {
-			case "annotations", "labels", "data", "stringData":
-				m[key] = item
-			default:
-				m[key] = relative(item, start)
-			}
-		}
-		return m
-	case []any:
-		list := make([]any, len(v))
-		for i, item := range v {
-			list[i] = relative(item, start)
-		}
-		return list
-	case string:
-		if len(v) < len("2006-01-02T15:04:05Z") || v[4] != '-' || v[10] != 'T' {
-			return v
-		}
-		t, err := time.Parse(time.RFC3339, v)
-		if err != nil || !start.Add(t.Sub(start)).Equal(t) { // else it is centuries away
-			return v
-		}
-		return fmt.Sprintf("$(time-offset-nanosecond %d)", t.Sub(start).Nanoseconds())
-	}
-	return v
-}
-
 // Output is a file that grows while it is written: whatever happens, what was flushed stays.
 type Output struct {
 	io.Writer

@@ -38,6 +38,9 @@ type Recording struct {
 // CheckRecording reads a recording to its end, without writing anything, and returns what it holds, or an error that
 // names what cannot be played. An end that was cut off is no error.
 func CheckRecording(ctx context.Context, in *Input, kinds *Kinds, replay Replay) (*Recording, error) {
+	if in.IsEtcd {
+		return nil, fmt.Errorf("%s: it is a snapshot of etcd, which kwokctl snapshot restore takes; a recording is needed", in.Name)
+	}
 	for {
 		known := len(kinds.byType)
 		r := &Recording{replay: replay, in: in, kinds: kinds, wrong: map[int]bool{}}

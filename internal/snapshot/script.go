@@ -169,7 +169,7 @@ func (s *script) document() (Document, error) {
 func (s *script) parse(d Document) (*entry, error) {
 	var h head
 	if err := json.Unmarshal(d.JSON, &h); err != nil {
-		return nil, errors.New("not an object of Kubernetes: " + strings.TrimPrefix(err.Error(), "json: "))
+		return nil, fmt.Errorf("not an object of Kubernetes: %w", unfit(err))
 	}
 	s.number++
 	e := &entry{line: d.Line, number: s.number, object: d.JSON, name: h.Metadata.Name, space: h.Metadata.Namespace}
@@ -201,7 +201,7 @@ func (s *script) parse(d Document) (*entry, error) {
 func (s *script) parseChange(e *entry) error {
 	c := &change{}
 	if err := json.Unmarshal(e.object, c); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return unfit(err)
 	}
 	e.change, e.name, e.space, e.object = c, c.Target.Name, c.Target.Namespace, c.Template
 	switch {

@@ -251,7 +251,7 @@ func items(to []Document, d Document, apiVersion, kind string) ([]Document, erro
 		Items []json.RawMessage `json:"items"`
 	}
 	if err := json.Unmarshal(d.JSON, &o); err != nil {
-		return to, errors.New("not an object of Kubernetes: " + strings.TrimPrefix(err.Error(), "json: "))
+		return to, fmt.Errorf("not an object of Kubernetes: %w", unfit(err))
 	}
 	if o.Kind == "" && kind != "" {
 		d.JSON = append(fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,`, apiVersion, kind), bytes.TrimPrefix(bytes.TrimSpace(d.JSON), []byte("{"))...)

@@ -71,12 +71,15 @@ func (w *Writer) indent(n int) {
 // mapping writes the entries of m; the cursor stands at the column of the first.
 func (w *Writer) mapping(m map[string]any, column int) {
 	const longest = 1000 // YAML finds a key only if its colon is within 1024 bytes
-	for i, key := range slices.Sorted(maps.Keys(m)) {
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	for i, key := range keys {
 		if i > 0 {
 			w.indent(column)
 		}
 		if name := scalar(key); len(name) < longest {
-			w.puts(name + ":")
+			w.puts(name)
+			w.puts(":")
 		} else {
 			w.puts("? " + name + "\n")
 			w.indent(column)
@@ -107,7 +110,8 @@ func (w *Writer) value(v any, column, sequence int) {
 	case string:
 		w.puts(" ")
 		if !w.block(v, column+2) {
-			w.puts(scalar(v) + "\n")
+			w.puts(scalar(v))
+			w.puts("\n")
 		}
 	default:
 		w.puts(" " + plain(v) + "\n")
@@ -219,6 +223,9 @@ func bare(s string) bool {
 		default:
 			return false
 		}
+	}
+	if len(s) > len("false") {
+		return true
 	}
 	switch strings.ToLower(s) {
 	case "y", "n", "yes", "no", "on", "off", "true", "false", "null":

@@ -41,11 +41,17 @@ type Action struct {
 	Subresource string     // Patch, Apply
 	As          string     // Patch, Apply: user to impersonate
 	Data        any        // Patch: the patch; Apply: the object. Encode with JSON
-	// Put, for a status patch of a pod, is the whole object with the patch applied, without spec and managedFields.
-	// Writing it is cheaper than patching.
-	Put *corev1.Pod
+	// Put, for a status patch of a pod or node, is the whole object with the patch applied, without spec and
+	// managedFields. Writing it is cheaper than patching, even if it meets a conflict and has to be made again.
+	Put Encoder
 	// Finalizers, for a JSON patch of finalizers, are those it was made for: it removes by position.
 	Finalizers []string
+}
+
+// Encoder is an object that has a protobuf form.
+type Encoder interface {
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
 }
 
 // JSON returns the data as JSON.
@@ -181,7 +187,7 @@ func (a *Action) apply(o Object, first bool) (same bool, err error) {
 	case *corev1.Pod:
 		return a.applyPod(old, patch, first)
 	case *corev1.Node:
-		return a.applyNode(old, patch)
+		return a.applyNode(old, patch, first)
 	}
 	// What lists merge by is known to the server alone. A patch that repeats what is there is clear without.
 	return mergeSame(o.Tree(), patch), nil
@@ -201,7 +207,7 @@ func (a *Action) applyPod(old *corev1.Pod, patch map[string]any, first bool) (bo
 	return false, nil
 }
 
-func (a *Action) applyNode(old *corev1.Node, patch map[string]any) (bool, error) {
+func (a *Action) applyNode(old *corev1.Node, patch map[string]any, first bool) (bool, error) {
 	merged := *old
 	if err := merge(reflect.ValueOf(&merged).Elem(), patch); err != nil {
 		return false, slow(err)
@@ -209,7 +215,9 @@ func (a *Action) applyNode(old *corev1.Node, patch map[string]any) (bool, error)
 	if apiequality.Semantic.DeepEqual(&merged, old) {
 		return true, nil
 	}
-	// No Put: a new node is written by several controllers at once, so that a third of all PUTs meet a conflict.
+	if first && a.As == "" && statusOnly(a, patch) {
+		a.Put = &corev1.Node{ObjectMeta: merged.ObjectMeta, Status: merged.Status}
+	}
 	return false, nil
 }
 

@@ -73,7 +73,7 @@ func TestPodReady(t *testing.T) {
 	if err != nil || len(acts) != 1 {
 		t.Fatalf("got %+v, %v", acts, err)
 	}
-	p := acts[0].Put
+	p := acts[0].Put.(*corev1.Pod)
 	if p.Status.Phase != corev1.PodRunning || p.Status.PodIP != "10.1.0.1" || len(p.Status.Conditions) != 4 ||
 		p.Status.Conditions[0].Type != "PodScheduled" || p.Status.ContainerStatuses[0].State.Running == nil ||
 		!*p.Status.InitContainerStatuses[0].Started {
@@ -95,7 +95,7 @@ func TestPodReady(t *testing.T) {
 		t.Fatalf("does not heal: %+v", mv)
 	}
 	acts, err = mv.Actions(o, testNow)
-	if err != nil || len(acts) != 1 || acts[0].Put.Status.PodIP != "10.1.0.1" {
+	if err != nil || len(acts) != 1 || acts[0].Put.(*corev1.Pod).Status.PodIP != "10.1.0.1" {
 		t.Fatalf("got %+v, %v", acts, err)
 	}
 }

@@ -55,6 +55,10 @@ components:
   - --requestheader-extra-headers-prefix=X-Remote-Extra-
   - --authorization-mode=Node,RBAC
   - --admission-control=
+  - --audit-policy-file=config/audit.yaml
+  - --audit-log-path=logs/audit.log
+  - --audit-log-maxsize=100
+  - --audit-log-maxbackup=4
   - --profiling
   - --v=4
   links:
@@ -152,6 +156,7 @@ kind: KwokctlConfiguration
 metadata:
   name: x
 options:
+  audit: true
   components:
   - etcd
   - kube-apiserver
@@ -193,6 +198,34 @@ metadata:
 parameters:
   a: 1
 template: 'kind: Node'
+EOF
+cat <<EOF ><home>/.kwok/clusters/x/config/audit.yaml
+# What kwokctl create cluster --audit logs: who asked for what, when, and what became of it. Of what an administrator
+# changes, also the object as it was sent; of what may hold secrets, and of the steady small talk, never that.
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: None # the health checks of the supervisor
+  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
+- level: None # a node's heartbeat is all that is in it
+  verbs: [get, update, patch]
+  resources: [{group: coordination.k8s.io, resources: [leases]}]
+  namespaces: [kube-node-lease]
+- level: Metadata
+  resources:
+  - {group: "", resources: [secrets, configmaps, serviceaccounts/token, events]}
+  - {group: authentication.k8s.io, resources: [tokenreviews]}
+  - {group: certificates.k8s.io, resources: [certificatesigningrequests]}
+  - {group: coordination.k8s.io, resources: [leases]}
+  - {group: events.k8s.io, resources: [events]}
+- level: Metadata # the server itself, which belongs to the group of administrators too
+  users: ["system:apiserver"]
+- level: Request
+  userGroups: ["system:masters"]
+  verbs: [create, update, patch, delete, deletecollection]
+- level: Metadata
 EOF
 cat <<EOF ><home>/.kwok/clusters/x/scheduler.yaml
 apiVersion: kubescheduler.config.k8s.io/v1
@@ -303,6 +336,10 @@ cd <home>/.kwok/clusters/x && \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
   --admission-control= \
+  --audit-policy-file=config/audit.yaml \
+  --audit-log-path=logs/audit.log \
+  --audit-log-maxsize=100 \
+  --audit-log-maxbackup=4 \
   --profiling \
   --v=4 \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \

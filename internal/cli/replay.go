@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"kwokctl/internal/cluster"
+	"kwokctl/internal/files"
 	"kwokctl/internal/kube"
 	"kwokctl/internal/snapshot"
 )
@@ -77,7 +78,7 @@ func (e *Env) replay(ctx context.Context, path string, replay snapshot.Replay) e
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(spool)
+	defer files.RemoveTree(filepath.Dir(spool), filepath.Base(spool))
 	if err := in.Spool(ctx, filepath.Join(spool, "recording")); err != nil {
 		return err
 	}

@@ -16,6 +16,6 @@ func main() {
 	if run, ok := applet.Called(os.Args[0]); ok {
 		os.Exit(run())
 	}
-	os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: version,
+	os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: version,
 		Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates}}))
 }

@@ -58,6 +58,7 @@ type KwokctlOptions struct {
 	JaegerOtlpGrpcPort        int      `json:"jaegerOtlpGrpcPort,omitempty"`
 	MetricsServerPort         int      `json:"metricsServerPort,omitempty"`
 	KueuevizPort              int      `json:"kueuevizPort,omitempty"`
+	DashboardPort             int      `json:"dashboardPort,omitempty"`
 	KubeApiserverCertSANs     []string `json:"kubeApiserverCertSANs,omitempty"`
 
 	SecurePort          bool   `json:"securePort"`
@@ -69,6 +70,7 @@ type KwokctlOptions struct {
 	KubeAuditPolicy     string `json:"kubeAuditPolicy,omitempty"`
 	KubeSchedulerConfig string `json:"kubeSchedulerConfig,omitempty"`
 	DisableQPSLimits    bool   `json:"disableQPSLimits,omitempty"`
+	Mode                string `json:"mode,omitempty"`
 
 	EtcdPrefix           string `json:"etcdPrefix"`
 	EtcdQuotaBackendSize string `json:"etcdQuotaBackendSize"`
@@ -114,6 +116,7 @@ type KwokctlOptions struct {
 	MetricsServerImage              string `json:"metricsServerImage,omitempty"`
 	PrometheusImage                 string `json:"prometheusImage,omitempty"`
 	JaegerImage                     string `json:"jaegerImage,omitempty"`
+	DashboardImage                  string `json:"dashboardImage,omitempty"`
 	KindNodeImage                   string `json:"kindNodeImage,omitempty"`
 	KubectlImage                    string `json:"kubectlImage,omitempty"`
 	KueueImage                      string `json:"kueueImage,omitempty"`

@@ -51,6 +51,7 @@ func portOptions() []Option {
 		{Field: "jaegerOtlpGrpcPort", Form: PortNumber, Unset: free, Help: "port where jaeger takes traces"},
 		{Field: "metricsServerPort", Form: PortNumber, Unset: free, Help: "port of metrics-server"},
 		{Field: "kueuevizPort", Flag: "kueueviz-port", Form: PortNumber, Unset: off, Help: "port of kueueviz; it and kueue are added to the cluster"},
+		{Field: "dashboardPort", Flag: "dashboard-port", Env: "DASHBOARD_PORT", Form: PortNumber, Unset: off, Instead: "a component of your own", Help: "port of the dashboard"},
 		{Field: "kubeApiserverCertSANs", Help: "further names and addresses in the certificate of kube-apiserver"},
 	}
 }
@@ -66,6 +67,7 @@ func kubeOptions() []Option {
 		{Field: "audit", Flag: "audit", Help: "log every request to kube-apiserver, for kwokctl audit"},
 		{Field: "kubeAuditPolicy", Flag: "kube-audit-policy", Env: "KUBE_AUDIT_POLICY", Form: Path, Help: "what to log of which request, in place of what kwokctl audit policy prints; it turns the audit log on"},
 		{Field: "kubeSchedulerConfig", Flag: "kube-scheduler-config", Env: "KUBE_SCHEDULER_CONFIG", Form: Path, Help: "KubeSchedulerConfiguration for kube-scheduler"},
+		{Field: "mode", Instead: "--kube-feature-gates and --kube-runtime-config", Help: "without effect"},
 		{Field: "disableQPSLimits", Flag: "disable-qps-limits", Help: "let kube-apiserver take any number of requests at once"},
 		{Field: "etcdPrefix", Flag: "etcd-prefix", Default: "/registry", Help: "what the keys of all objects in etcd begin with"},
 		{Field: "etcdQuotaBackendSize", Flag: "etcd-quota-backend-size", Default: "8Gi", Help: "how large etcd's database may grow"},
@@ -126,6 +128,7 @@ func imageOptions() []Option {
 		row("metricsServerImage", "metrics-server-image", "METRICS_SERVER_IMAGE"),
 		row("prometheusImage", "prometheus-image", "PROMETHEUS_IMAGE"),
 		row("jaegerImage", "jaeger-image", "JAEGER_IMAGE"),
+		{Field: "dashboardImage", Flag: "dashboard-image", Env: "DASHBOARD_IMAGE", Instead: "a component of your own", Help: "without effect"},
 		row("kindNodeImage", "kind-node-image", "KIND_NODE_IMAGE"),
 		row("kubectlImage", "", "KUBECTL_IMAGE"),
 		row("kueueImage", "", "KUEUE_IMAGE"),

@@ -37,7 +37,7 @@ func newGetArtifacts(env *Env) *cobra.Command {
 		rows = slices.DeleteFunc(rows, func(a cluster.Artifact) bool { return filter != "" && a.Kind != filter })
 		slices.SortFunc(rows, func(a, b cluster.Artifact) int { return strings.Compare(a.Location, b.Location) })
 		if len(rows) == 0 {
-			fmt.Fprintln(env.Err, "Nothing has to be fetched: all programs are part of this one.")
+			fmt.Fprintln(env.say(), "Nothing has to be fetched: all programs are part of this one.")
 		}
 		return list(env.Out, format, rows, func(a cluster.Artifact) string { return a.Location }, "COMPONENT\tLOCATION",
 			func(a cluster.Artifact) string { return a.Component + "\t" + a.Location })

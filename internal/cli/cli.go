@@ -26,6 +26,8 @@ type Env struct {
 	Out    io.Writer // results
 	Err    io.Writer // progress, logs, errors
 	Getenv func(string) string
+	// Environ returns all variables, as KEY=VALUE; nil: none are looked at but by name.
+	Environ func() []string
 	// Version of this program, with the leading v.
 	Version string
 	// Applet becomes one of the embedded programs and returns its exit status.
@@ -214,13 +216,15 @@ func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+const workdirVariable = "KWOK_WORKDIR"
+
 // home is where clusters live: $KWOK_WORKDIR, else ~/.kwok.
 func (e *Env) home() (cluster.Home, error) {
 	log, err := e.logger()
 	if err != nil {
 		return cluster.Home{}, err
 	}
-	dir := e.Getenv("KWOK_WORKDIR")
+	dir := e.Getenv(workdirVariable)
 	if dir == "" {
 		user := e.Getenv("HOME")
 		if user == "" {
@@ -232,7 +236,7 @@ func (e *Env) home() (cluster.Home, error) {
 		return cluster.Home{}, fmt.Errorf("find the work directory: %w", err)
 	}
 	return cluster.Home{Dir: dir, Version: strings.TrimPrefix(e.Version, "v"), Log: log, Waiting: func(what, holder string, since time.Time) {
-		fmt.Fprintf(e.Err, "waiting for %s, held by %s for %s\n", what, holder, time.Since(since).Round(time.Second))
+		fmt.Fprintf(e.say(), "waiting for %s, held by %s for %s\n", what, holder, time.Since(since).Round(time.Second))
 	}}, nil
 }
 

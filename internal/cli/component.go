@@ -25,7 +25,7 @@ func newStartComponent(env *Env) *cobra.Command {
 		err = home.StartComponent(cmd.Context(), env.name, args[0], show.observe)
 		show.end()
 		if err == nil {
-			fmt.Fprintf(env.Err, "Component %s is ready (%s).\n", args[0], seconds(time.Since(began)))
+			fmt.Fprintf(env.say(), "Component %s is ready (%s).\n", args[0], seconds(time.Since(began)))
 		}
 		return err
 	}
@@ -52,7 +52,7 @@ func newStopComponent(env *Env) *cobra.Command {
 		if killed {
 			how = "killed, as it did not end in time"
 		}
-		fmt.Fprintf(env.Err, "Component %s is %s (%s).\n", args[0], how, seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "Component %s is %s (%s).\n", args[0], how, seconds(time.Since(began)))
 		return nil
 	}
 	return cmd

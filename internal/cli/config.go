@@ -85,7 +85,7 @@ func newConfigTidy(env *Env) *cobra.Command {
 			if err := files.WriteAtomic(path, text, 0o600); err != nil {
 				return err
 			}
-			fmt.Fprintf(env.Err, "Wrote %s.\n", path)
+			fmt.Fprintf(env.say(), "Wrote %s.\n", path)
 			return nil
 		},
 	}
@@ -126,7 +126,7 @@ func newConfigReset(env *Env) *cobra.Command {
 				return fmt.Errorf("remove %s: there is no such file", path)
 			}
 			if err == nil {
-				fmt.Fprintf(env.Err, "Removed %s.\n", path)
+				fmt.Fprintf(env.say(), "Removed %s.\n", path)
 			}
 			return err
 		},

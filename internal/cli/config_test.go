@@ -33,7 +33,12 @@ func (a *account) file(name, text string) string {
 func (a *account) environment(stdin string) (Env, *bytes.Buffer, *bytes.Buffer) {
 	var out, errs bytes.Buffer
 	return Env{In: strings.NewReader(stdin), Out: &out, Err: &errs, Version: "v1.2.3", verbosity: "INFO",
-		Getenv: func(key string) string { return a.env[key] }}, &out, &errs
+		Getenv: func(key string) string { return a.env[key] }, Environ: func() (all []string) {
+			for key, value := range a.env {
+				all = append(all, key+"="+value)
+			}
+			return all
+		}}, &out, &errs
 }
 
 func (a *account) run(stdin string, args ...string) (int, string, string) {
@@ -90,6 +95,28 @@ func TestPrecedence(t *testing.T) {
 	} {
 		if got := docs.settings.Source(field); got != want {
 			t.Errorf("%s was set by %s, want %s", field, got, want)
+		}
+	}
+}
+
+// TestMistyped names variables that are like one of ours, and says nothing of others.
+func TestMistyped(t *testing.T) {
+	a := newAccount(t)
+	a.env["KWOK_KUBE_VERSON"], a.env["KWOK_REPO"], a.env["KWOK_LATEST_RELEASE"], a.env["KWOK_QUIET_PULL"] = "1", "2", "3", "true"
+	status, _, errs := a.run("", "config", "view")
+	if want := "KWOK_KUBE_VERSON is ignored: there is no such variable; did you mean KWOK_KUBE_VERSION?\n"; status != 0 || errs != want {
+		t.Errorf("status %d, %q; want %q", status, errs, want)
+	}
+}
+
+// TestQuiet holds that -v WARN leaves only warnings and errors.
+func TestQuiet(t *testing.T) {
+	a := newAccount(t)
+	file := a.file("c.yaml", "kind: Pod\napiVersion: v1\n")
+	for level, want := range map[string]string{"INFO": "Wrote " + a.home + "/.kwok/kwok.yaml.\n", "WARN": "", "8": ""} {
+		status, _, errs := a.run("", "-v", level, "-c", file, "config", "tidy")
+		if want = file + ": kind Pod is not known; ignored\n" + want; status != 0 || errs != want {
+			t.Errorf("-v %s: status %d, %q; want %q", level, status, errs, want)
 		}
 	}
 }

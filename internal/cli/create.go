@@ -44,6 +44,9 @@ func newCreate(env *Env) *cobra.Command {
 		if req.Others, err = docs.others(); err != nil {
 			return err
 		}
+		if err := components.Selection(cfg, req.Others); err != nil {
+			return err
+		}
 		beats, err := components.HeartbeatStages(&cfg.Options, req.Others)
 		if err != nil {
 			return err
@@ -106,17 +109,17 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 		remark(env, had, req, settings)
 	}
 	if !changed {
-		fmt.Fprintf(env.Err, "Cluster %s is ready already; nothing was changed.\n", c.Name)
+		fmt.Fprintf(env.say(), "Cluster %s is ready already; nothing was changed.\n", c.Name)
 		return nil
 	}
-	fmt.Fprintf(env.Err, "Cluster %s is ready in %s.", c.Name, seconds(time.Since(began)))
+	fmt.Fprintf(env.say(), "Cluster %s is ready in %s.", c.Name, seconds(time.Since(began)))
 	switch {
 	case req.Kubeconfig != "" && req.KeepContext:
-		fmt.Fprintf(env.Err, " Context %s is in %s.", cluster.Context(c.Name), req.Kubeconfig)
+		fmt.Fprintf(env.say(), " Context %s is in %s.", cluster.Context(c.Name), req.Kubeconfig)
 	case req.Kubeconfig != "":
-		fmt.Fprintf(env.Err, " Context %s is now current in %s.", cluster.Context(c.Name), req.Kubeconfig)
+		fmt.Fprintf(env.say(), " Context %s is now current in %s.", cluster.Context(c.Name), req.Kubeconfig)
 	}
-	fmt.Fprintf(env.Err, "\n\nNext:\n  kwokctl scale node --replicas 10 --name %[1]s\n  kwokctl --name %[1]s kubectl get nodes\n  kwokctl delete cluster --name %[1]s\n", c.Name)
+	fmt.Fprintf(env.say(), "\n\nNext:\n  kwokctl scale node --replicas 10 --name %[1]s\n  kwokctl --name %[1]s kubectl get nodes\n  kwokctl delete cluster --name %[1]s\n", c.Name)
 	return nil
 }
 

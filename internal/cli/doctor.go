@@ -62,7 +62,7 @@ func verdict(env *Env, all []cluster.Finding) error {
 	case problems > 0:
 		return statusError(statusFailed)
 	case len(all) == 0:
-		fmt.Fprintln(env.Err, "Nothing is wrong.")
+		fmt.Fprintln(env.say(), "Nothing is wrong.")
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (e *Env) dryDelete(home cluster.Home, names []string, kubeconfigPath func(n
 		c, err := home.Open(name)
 		switch {
 		case errors.Is(err, cluster.ErrNotFound):
-			fmt.Fprintf(e.Err, "There is no cluster %s; nothing to delete.\n", name)
+			fmt.Fprintf(e.say(), "There is no cluster %s; nothing to delete.\n", name)
 			continue
 		case err != nil:
 			return err

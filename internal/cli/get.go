@@ -50,7 +50,7 @@ func newGetClusters(env *Env) *cobra.Command {
 			return err
 		}
 		if live, _ := liveTerminal(env); live && len(names) == 0 {
-			fmt.Fprintln(env.Err, "There are no clusters; kwokctl create cluster makes one.")
+			fmt.Fprintln(env.say(), "There are no clusters; kwokctl create cluster makes one.")
 		}
 		rows := make([]clusterRow, len(names))
 		for i, name := range names {

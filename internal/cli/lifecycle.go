@@ -34,7 +34,7 @@ func newStart(env *Env) *cobra.Command {
 		_, err = home.Start(cmd.Context(), env.name, wait, show.observe)
 		show.end()
 		if err == nil {
-			fmt.Fprintf(env.Err, "Cluster %s is ready in %s.\n", env.name, seconds(time.Since(began)))
+			fmt.Fprintf(env.say(), "Cluster %s is ready in %s.\n", env.name, seconds(time.Since(began)))
 		}
 		return err
 	}
@@ -59,7 +59,7 @@ func newStop(env *Env) *cobra.Command {
 		if len(killed) > 0 {
 			fmt.Fprintf(env.Err, "Had to be killed: %s.\n", strings.Join(killed, ", "))
 		}
-		fmt.Fprintf(env.Err, "Cluster %s is stopped (%s).\n", env.name, seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "Cluster %s is stopped (%s).\n", env.name, seconds(time.Since(began)))
 		return nil
 	}
 	return cmd
@@ -123,11 +123,11 @@ func deleteOne(ctx context.Context, env *Env, home cluster.Home, name, flag stri
 	began := time.Now()
 	err = home.Delete(ctx, name, path)
 	if errors.Is(err, cluster.ErrNotFound) {
-		fmt.Fprintf(env.Err, "There is no cluster %s; nothing to delete.\n", name)
+		fmt.Fprintf(env.say(), "There is no cluster %s; nothing to delete.\n", name)
 		return nil
 	}
 	if err == nil {
-		fmt.Fprintf(env.Err, "Cluster %s is deleted (%s).\n", name, seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "Cluster %s is deleted (%s).\n", name, seconds(time.Since(began)))
 	}
 	return err
 }

@@ -34,6 +34,15 @@ func (e *Env) logger() (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: level})), nil
 }
 
+// say returns where to tell what is done and how far it is. With -v WARN and above nobody wants to know: then only
+// warnings and errors, which go to Err itself, are written.
+func (e *Env) say() io.Writer {
+	if level, err := parseLevel(e.verbosity); err == nil && level > slog.LevelInfo {
+		return io.Discard
+	}
+	return e.Err
+}
+
 // prepareLog gives what is written to stderr the form that --log-format asks for.
 func (e *Env) prepareLog() error {
 	switch e.logFormat {

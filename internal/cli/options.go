@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -64,6 +65,7 @@ func optionFlags(set *pflag.FlagSet) {
 
 // setOptions adds what the environment and then the flags say to what files said.
 func (e *Env) setOptions(settings *api.Settings, set *pflag.FlagSet) error {
+	e.mistyped()
 	for _, row := range api.Options() {
 		text := ""
 		if row.Env != "" {
@@ -81,6 +83,26 @@ func (e *Env) setOptions(settings *api.Settings, set *pflag.FlagSet) error {
 		}
 	}
 	return nil
+}
+
+// mistyped names the variables that are nothing to us and look like one that is. Others may be of other tools.
+func (e *Env) mistyped() {
+	if e.Environ == nil {
+		return
+	}
+	known := []string{strings.TrimPrefix(workdirVariable, "KWOK_")}
+	for _, row := range api.Options() {
+		if row.Env != "" {
+			known = append(known, row.Env)
+		}
+	}
+	for _, entry := range e.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		rest, ours := strings.CutPrefix(name, "KWOK_")
+		if near := api.Nearest(rest, known); ours && near != "" && near != rest {
+			fmt.Fprintf(e.Err, "%s is ignored: there is no such variable; did you mean KWOK_%s?\n", name, near)
+		}
+	}
 }
 
 // deprecated names the options that were given and will go.

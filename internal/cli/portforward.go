@@ -48,7 +48,10 @@ func newPortForward(env *Env) *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("port-forward: port %d: %w", local, errors.Unwrap(err))
 		}
-		fmt.Fprintf(env.Err, "Forwarding %s to %s of %s until interrupted.\n", listener.Addr(), port, spec.Name)
+		if local == 0 { // the free port is what was asked for
+			fmt.Fprintln(env.Out, listener.Addr())
+		}
+		fmt.Fprintf(env.say(), "Forwarding %s to %s of %s until interrupted.\n", listener.Addr(), port, spec.Name)
 		return forward(cmd.Context(), listener, dial, func(err error) { fmt.Fprintf(env.Err, "port-forward: %v\n", err) })
 	}
 	return cmd

@@ -36,7 +36,7 @@ type progress struct {
 }
 
 func newProgress(env *Env, title string) *progress {
-	p := &progress{out: env.Err, title: title, began: time.Now(), seen: map[string]runtimes.Status{}, since: map[string]time.Time{}, done: make(chan struct{})}
+	p := &progress{out: env.say(), title: title, began: time.Now(), seen: map[string]runtimes.Status{}, since: map[string]time.Time{}, done: make(chan struct{})}
 	p.live, p.color = liveTerminal(env)
 	if p.live {
 		p.ended.Go(p.animate)
@@ -46,7 +46,7 @@ func newProgress(env *Env, title string) *progress {
 
 // liveTerminal tells whether lines can be redrawn and whether colour is wanted.
 func liveTerminal(env *Env) (live, color bool) {
-	f, ok := env.Err.(*os.File)
+	f, ok := env.say().(*os.File)
 	live = ok && term.IsTerminal(int(f.Fd())) && env.Getenv("TERM") != "dumb"
 	return live, live && env.Getenv("NO_COLOR") == ""
 }
@@ -148,7 +148,7 @@ type bar struct {
 const barWidth = 30
 
 func newBar(env *Env, what string) *bar {
-	b := &bar{what: what, progress: progress{out: env.Err, began: time.Now()}}
+	b := &bar{what: what, progress: progress{out: env.say(), began: time.Now()}}
 	b.live, b.color = liveTerminal(env)
 	return b
 }

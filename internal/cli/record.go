@@ -120,6 +120,6 @@ func (e *Env) record(ctx context.Context, kubeconfig, path string, record snapsh
 		}
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(e.Err, "%d objects and %d changes of %s are recorded in %s.\n", done.Objects, done.Changes, seconds(done.Length), place(path, "standard output"))
+	fmt.Fprintf(e.say(), "%d objects and %d changes of %s are recorded in %s.\n", done.Objects, done.Changes, seconds(done.Length), place(path, "standard output"))
 	return nil
 }

@@ -134,12 +134,12 @@ func (e *Env) play(ctx context.Context, c *cluster.Cluster, r *snapshot.Recordin
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.Err, "Replayed %d objects and %d changes in %s.\n", r.Objects, r.Changes, seconds(time.Since(began)))
+	fmt.Fprintf(e.say(), "Replayed %d objects and %d changes in %s.\n", r.Objects, r.Changes, seconds(time.Since(began)))
 	if r.Cut != nil {
 		fmt.Fprintf(e.Err, "The recording is not whole, and was played up to there: %v\n", r.Cut)
 	}
 	if len(different) == 0 {
-		fmt.Fprintf(e.Err, "The cluster is as the recording ends: %d objects are equal.\n", objects)
+		fmt.Fprintf(e.say(), "The cluster is as the recording ends: %d objects are equal.\n", objects)
 		return nil
 	}
 	const most = 10

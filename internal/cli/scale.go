@@ -88,7 +88,7 @@ func runScale(ctx context.Context, env *Env, jobs []scale.Job) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Err, "%s: %d replicas (%s)\n", job.Name, job.Replicas, seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "%s: %d replicas (%s)\n", job.Name, job.Replicas, seconds(time.Since(began)))
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func saveEtcd(ctx context.Context, env *Env, c *cluster.Cluster, path string) er
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(env.Err, "Cluster %s is saved in %s: %s (%s).\n", c.Name, place(path, "standard output"), mebibytes(size), seconds(time.Since(began)))
+	fmt.Fprintf(env.say(), "Cluster %s is saved in %s: %s (%s).\n", c.Name, place(path, "standard output"), mebibytes(size), seconds(time.Since(began)))
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (e *Env) saveObjects(ctx context.Context, kubeconfig string, o snapshotOpti
 	for _, what := range done.Missing {
 		fmt.Fprintf(e.Err, "  left out: %s\n", what)
 	}
-	fmt.Fprintf(e.Err, "%d objects of revision %s are saved in %s (%s).\n", done.Objects, done.Revision, place(o.path, "standard output"), seconds(time.Since(began)))
+	fmt.Fprintf(e.say(), "%d objects of revision %s are saved in %s (%s).\n", done.Objects, done.Revision, place(o.path, "standard output"), seconds(time.Since(began)))
 	return nil
 }
 
@@ -210,7 +210,7 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		if err := home.Restore(cmd.Context(), env.name, r); err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Err, "Cluster %s is restored from %s (%s).\n", env.name, place(o.path, "standard input"), seconds(time.Since(began)))
+		fmt.Fprintf(env.say(), "Cluster %s is restored from %s (%s).\n", env.name, place(o.path, "standard input"), seconds(time.Since(began)))
 		return nil
 	}
 	return cmd
@@ -278,6 +278,8 @@ func newSnapshotExport(env *Env) *cobra.Command {
 	f.StringVar(&list.As, "as", "", "user to act as")
 	f.StringSliceVar(&list.AsGroups, "as-group", nil, "groups to act as")
 	f.IntVar(&list.Page, "page-size", snapshot.DefaultPage, "objects to ask for at a time")
+	f.Int("page-buffer-size", 0, "without effect")
+	_ = f.MarkHidden("page-buffer-size") // upstream's; it is there
 	f.BoolVar(&simulate.Secrets, "with-secrets", false, "keep the data of Secrets")
 	f.BoolVar(&record, "record", false, "go on with every change until interrupted, as snapshot record does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -260,7 +260,7 @@ func newStageLint(env *Env) *cobra.Command {
 		case len(stages) == 0:
 			return fmt.Errorf("no Stage in %s", strings.Join(files, ", "))
 		}
-		fmt.Fprintf(env.Err, "%s, no mistakes\n", count(len(stages), "Stage"))
+		fmt.Fprintf(env.say(), "%s, no mistakes\n", count(len(stages), "Stage"))
 		return nil
 	}
 	return cmd

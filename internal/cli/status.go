@@ -20,7 +20,7 @@ type status struct {
 
 // newStatus shows what text returns, ten times a second, until end.
 func (e *Env) newStatus(text func() string) *status {
-	s := &status{out: e.Err, text: text, stop: make(chan struct{})}
+	s := &status{out: e.say(), text: text, stop: make(chan struct{})}
 	s.live, _ = liveTerminal(e)
 	if s.live {
 		s.ended.Go(s.animate)

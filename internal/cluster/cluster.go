@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +79,10 @@ func (c *Cluster) logs(ctx context.Context, rt runtimes.Runtime, component strin
 	if err != nil {
 		return err
 	}
-	return rt.Logs(ctx, s, w, follow)
+	if err = rt.Logs(ctx, s, w, follow); errors.Is(err, fs.ErrNotExist) {
+		return nil // it has said nothing yet
+	}
+	return err
 }
 
 // Kubeconfig returns the path of the administrator's kubeconfig.

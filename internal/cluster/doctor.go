@@ -77,7 +77,7 @@ const enough = 2 * minSpace
 func (h Home) examineMachine(kubeconfigPath string) []Finding {
 	r := &report{}
 	if err := process.CheckLimits(); err != nil {
-		r.problem("raise it, and log in again", "%v", err)
+		r.problem("then log in again", "%v", err)
 	}
 	switch free, err := files.FreeSpace(h.Dir); {
 	case err != nil:

@@ -47,6 +47,9 @@ func (r *Create) check() error {
 	if err := checkPrograms(r.Config); err != nil {
 		return err
 	}
+	if err := checkVolumes(r.Config); err != nil {
+		return err
+	}
 	o := &r.Config.Options
 	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
 		return err
@@ -126,6 +129,35 @@ func checkPrograms(cfg *api.KwokctlConfiguration) error {
 			program = &c.Command[0]
 		}
 		if err := checkProgram(c.Name, program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkVolumes finds the files and directories that volumes name and makes their paths absolute.
+func checkVolumes(cfg *api.KwokctlConfiguration) error {
+	check := func(component string, volumes []api.Volume) error {
+		for i := range volumes {
+			v := &volumes[i]
+			path, err := filepath.Abs(v.HostPath)
+			if err == nil && !strings.HasSuffix(v.PathType, "OrCreate") {
+				_, err = os.Stat(path)
+			}
+			if err != nil {
+				return fmt.Errorf("volume %s of %s for %s: %w", v.Name, component, v.MountPath, err)
+			}
+			v.HostPath = path
+		}
+		return nil
+	}
+	for _, p := range cfg.ComponentsPatches {
+		if err := check(p.Name, p.ExtraVolumes); err != nil {
+			return err
+		}
+	}
+	for _, c := range cfg.Components {
+		if err := check(c.Name, c.Volumes); err != nil {
 			return err
 		}
 	}

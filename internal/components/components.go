@@ -30,12 +30,13 @@ type Component struct {
 	Second func(*Options) *int
 	// Quiet tells whether it does without a port when none is chosen; nil: never.
 	Quiet func(has func(component string) bool) bool
+	Env   []string                 // variables it needs
 	Args  func(c Context) []string // program arguments, paths relative to the cluster directory
 	Probe func(c Context) runtimes.Probe
 	Data  string                 // directory that holds what it must find again
 	Files func(c Context) []File // what it wants in the cluster directory
 	// Manifest is YAML to apply once the API server is ready; nil for none.
-	Manifest func() []byte
+	Manifest func(c Context) []byte
 }
 
 // Options is short for the options of a cluster.
@@ -66,7 +67,7 @@ type Plan struct {
 
 // Table returns the components there are, in the order of need.
 func Table() []Component {
-	return []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), prometheus()}
+	return []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), metricsServer(), prometheus()}
 }
 
 // Make decides everything that create will do. It has no effects and no randomness: all ports are chosen. bind is the
@@ -92,7 +93,7 @@ func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port 
 			plan.Files = append(plan.Files, row.Files(c)...)
 		}
 		if row.Manifest != nil {
-			plan.Manifests = append(append(plan.Manifests, "---\n"...), row.Manifest()...)
+			plan.Manifests = append(append(plan.Manifests, "---\n"...), row.Manifest(c)...)
 		}
 	}
 	if err := addUsers(plan, cfg, names); err != nil {
@@ -102,6 +103,12 @@ func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port 
 		s := &plan.Specs[i]
 		patch(s, cfg.ComponentsPatches, Contained(o))
 		s.Args = merge(s.Args, extra[s.Name])
+		for _, p := range cfg.ComponentsPatches {
+			if p.Name == s.Name && !Contained(o) {
+				inPlace(p.ExtraVolumes, s.Args)
+				inPlace(p.ExtraVolumes, s.Env)
+			}
+		}
 	}
 	return plan, nil
 }
@@ -121,6 +128,7 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Image != nil && Contained(c.Options) && *row.Image(c.Options) != "" {
 		s.Image, s.Program, s.Env = *row.Image(c.Options), cmp.Or(row.Program, row.Name), nil
 	}
+	s.Env = append(s.Env, row.Env...)
 	for i, port := range row.PortOptions(c.Options) {
 		if *port != 0 {
 			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port, Local: row.Name == InsecureProxy})

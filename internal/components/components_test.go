@@ -53,6 +53,9 @@ func TestMake(t *testing.T) {
 			o.PrometheusPort, o.PrometheusBinary, o.EtcdPort = 9090, "/opt/prometheus", 2379
 			o.JaegerPort, o.JaegerOtlpGrpcPort, o.JaegerBinary = 16686, 4317, "/opt/jaeger"
 		},
+		"metrics": func(o *Options) {
+			o.Enable, o.MetricsServerPort, o.MetricsServerBinary = []string{"metrics-server"}, 4443, "/opt/metrics-server"
+		},
 		"without-authorization": func(o *Options) {
 			o.KubeAuthorization, o.KubeAdmission, o.DisableQPSLimits = false, false, true
 			o.KubeApiserverInsecurePort, o.KubeSchedulerConfig, o.KubeSchedulerBinary = 8080, "/home/me/scheduler.yaml", "/opt/kube-scheduler"
@@ -113,7 +116,7 @@ func TestNames(t *testing.T) {
 		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
 		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
 		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
-		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, prometheus`},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, metrics-server, prometheus`},
 	} {
 		names, err := Names(&tt.o)
 		got := strings.Join(names, " ")

@@ -37,6 +37,8 @@ func (row Component) image(o *Options, kube, etcd bool) string {
 		}
 	case "prometheus":
 		return at(o.PrometheusImagePrefix, "docker.io/prom", "prometheus", "v"+plain(cmp.Or(o.PrometheusVersion, standardPrometheus)))
+	case "metrics-server":
+		return at(o.MetricsServerImagePrefix, official+"/metrics-server", "metrics-server", "v"+plain(cmp.Or(o.MetricsServerVersion, standardMetricsServer)))
 	case "jaeger":
 		return at(o.JaegerImagePrefix, "docker.io/jaegertracing", "all-in-one", plain(cmp.Or(o.JaegerVersion, standardJaeger)))
 	}

@@ -15,7 +15,7 @@ const InsecureProxy = "kube-apiserver-insecure-proxy"
 
 // elsewhere are components of upstream that are not embedded, and what implies them.
 func elsewhere() []string {
-	return []string{"metrics-server", "dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
+	return []string{"dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
 		"jobset", "lws", "descheduler", "scheduler-plugins", "node-readiness-controller"}
 }
 
@@ -71,6 +71,7 @@ func wanted(o *Options) (on, off []string) {
 		{o.PrometheusPort != 0, &on, []string{"prometheus"}},
 		{o.JaegerPort != 0, &on, []string{"jaeger"}},
 		{o.KueuevizPort != 0, &on, []string{"kueue", "kueueviz"}},
+		{o.DashboardPort != 0, &on, []string{"dashboard"}},
 		{o.EnableMetricsServer, &on, []string{"metrics-server"}},
 		{o.DisableKubeScheduler, &off, []string{"kube-scheduler"}},
 		{o.DisableKubeControllerManager, &off, []string{"kube-controller-manager"}},
@@ -127,6 +128,10 @@ func Verbosity(o *Options, level slog.Level) error {
 			args = append(args, "etcd=log-level="+strings.ToLower(named(level)))
 		case "kwok-controller":
 			args = append(args, "kwok-controller=v="+named(level))
+		case "prometheus":
+			args = append(args, "prometheus=log.level="+strings.ToLower(named(level)))
+		case "jaeger":
+			args = append(args, "jaeger=log-level="+strings.ToLower(named(level)))
 		default:
 			args = append(args, fmt.Sprintf("%s=v=%d", name, max(0, -int(level))))
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kwokctl/kustomize"
 	"kwokctl/runtimes"
 )
 
@@ -70,11 +71,65 @@ samplingRatePerMillion: %d
 `, traceAddress(c), everything)}}
 }
 
+// metricsServer answers kubectl top, from what it asks of nodes.
+func metricsServer() Component {
+	return Component{
+		Name: "metrics-server", Foreign: true, Needs: []string{"kube-apiserver", "kwok-controller"},
+		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.MetricsServerPort },
+		Binary: func(o *Options) *string { return &o.MetricsServerBinary },
+		Image:  func(o *Options) *string { return &o.MetricsServerImage },
+		Args: func(c Context) []string {
+			config := configPath("metrics-server")
+			return []string{
+				"--kubeconfig=" + config, "--authentication-kubeconfig=" + config, "--authorization-kubeconfig=" + config,
+				"--bind-address=" + c.Bind, "--secure-port=" + strconv.Itoa(c.Options.MetricsServerPort),
+				"--tls-cert-file=pki/metrics-server-serving.crt", "--tls-private-key-file=pki/metrics-server-serving.key",
+				"--kubelet-preferred-address-types=Hostname,InternalIP,ExternalIP", "--kubelet-use-node-status-port",
+				"--kubelet-insecure-tls", "--metric-resolution=15s",
+			}
+		},
+		Probe: func(c Context) runtimes.Probe { // it is ready when nodes gave metrics; there may be none for long
+			return probe(c, "metrics-server", "https", "/livez", "/livez")
+		},
+		Files: func(c Context) []File { return []File{kubeconfigFile(c, "metrics-server")} },
+		Manifest: func(c Context) []byte {
+			return fmt.Appendf(kustomize.MetricsServerRBAC(), `---
+apiVersion: v1
+kind: Service
+metadata:
+  name: metrics-server
+  namespace: kube-system
+spec:
+  type: ExternalName
+  externalName: %[2]s
+  ports:
+  - name: https
+    port: %[1]d
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata:
+  name: v1beta1.metrics.k8s.io
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service:
+    name: metrics-server
+    namespace: kube-system
+    port: %[1]d
+`, c.Options.MetricsServerPort, hostName(c, "metrics-server", "https"))
+		},
+	}
+}
+
 // prometheus collects the metrics of all others.
 func prometheus() Component {
 	return Component{
 		Name: "prometheus", Foreign: true,
-		Needs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"},
+		Needs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller", "metrics-server"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.PrometheusPort },
 		Binary: func(o *Options) *string { return &o.PrometheusBinary },
 		Image:  func(o *Options) *string { return &o.PrometheusImage },
@@ -121,6 +176,9 @@ func prometheusConfig(c Context) []File {
 	}
 	if c.Has("kwok-controller") {
 		job("kwok-controller", "http", c.Addr("kwok-controller", "http"), "")
+	}
+	if c.Has("metrics-server") {
+		job("metrics-server", "https", c.Addr("metrics-server", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")
 	}
 	return []File{{Path: prometheusFile, Data: []byte(b.String())}}
 }

@@ -225,10 +225,11 @@ func kwokController() Component {
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KwokControllerPort },
 		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
 		Image:  func(o *Options) *string { return &o.KwokControllerImage }, Program: "kwok",
+		Env: []string{"KWOK_WORKDIR=."}, // its default file is the cluster's, not the user's for clusters to come
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
-				"--node-ip=", "--node-name=" + nodeName(c), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
+				"--node-ip=", "--node-name=" + hostName(c, "kwok-controller", "http"), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--server-address=" + c.Bind + ":" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}
@@ -242,7 +243,7 @@ func kwokController() Component {
 			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/livez"}
 		},
 		Files: func(c Context) []File { return []File{kubeconfigFile(c, "kwok-controller")} },
-		Manifest: func() []byte {
+		Manifest: func(Context) []byte {
 			return slices.Concat(kustomize.ControllerRBAC(), []byte("---\n"), kustomize.StorageClass())
 		},
 	}
@@ -328,9 +329,9 @@ func Stored(specs []runtimes.Spec, had []api.Component) []api.Component {
 	return list
 }
 
-// nodeName is the host that nodes give as theirs: where the API server finds the controller, which plays the kubelets.
-func nodeName(c Context) string {
-	host, _, err := net.SplitHostPort(c.Addr("kwok-controller", "http"))
+// hostName is where the API server finds a component, as a name: some fields take no address.
+func hostName(c Context, component, port string) string {
+	host, _, err := net.SplitHostPort(c.Addr(component, port))
 	if err != nil || host == "127.0.0.1" {
 		return "localhost"
 	}

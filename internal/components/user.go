@@ -82,7 +82,7 @@ func checkUser(c api.Component, i int, all []string, o *Options) error {
 			return fmt.Errorf("%s: port %d, hostPort %d: want a port from 1 to 65535, and both the same for a process", at, p.Port, p.HostPort)
 		}
 	}
-	return checkVolumes(at, c.Volumes, o)
+	return checkVolumes(at, c.Volumes, Contained(o))
 }
 
 // reserved are names of files in the directories where a component has files of its name.
@@ -93,20 +93,35 @@ func componentName(name string) bool {
 		!strings.HasPrefix(name, "-") && !strings.HasSuffix(name, "-")
 }
 
-// checkVolumes refuses what only a container could have: a process sees the host's files where they are.
-func checkVolumes(at string, volumes []api.Volume, o *Options) error {
-	if Contained(o) {
+// checkVolumes tells which volume cannot be had.
+func checkVolumes(at string, volumes []api.Volume, contained bool) error {
+	if contained {
 		return checkMounts(at, volumes)
 	}
-	if !Processes(o) {
-		return nil
-	}
 	for _, v := range volumes {
-		if v.HostPath != v.MountPath {
-			return fmt.Errorf("%s: volume %s: a process finds %s where it is, not at %s; use the host's path", at, v.Name, v.HostPath, v.MountPath)
+		if v.HostPath == "" || !strings.HasPrefix(v.MountPath, "/") {
+			return fmt.Errorf("%s: volume %q: hostPath %q, mountPath %q: want both, and the latter to begin with /", at, v.Name, v.HostPath, v.MountPath)
 		}
 	}
 	return nil
+}
+
+// inPlace gives words that name something in a volume the path that it has for a process, which sees the files of the
+// host where they are.
+func inPlace(volumes []api.Volume, words []string) {
+	for i, word := range words {
+		before, path := "", word
+		if key, value, found := strings.Cut(word, "="); found {
+			before, path = key+"=", value
+		}
+		for _, v := range volumes {
+			mount := strings.TrimSuffix(v.MountPath, "/")
+			if rest, ok := strings.CutPrefix(path, mount); ok && (rest == "" || rest[0] == '/') {
+				words[i] = before + v.HostPath + rest
+				break
+			}
+		}
+	}
 }
 
 func userSpec(c api.Component, contained bool) runtimes.Spec {
@@ -120,6 +135,9 @@ func userSpec(c api.Component, contained bool) runtimes.Spec {
 		s.Program, command = command[0], command[1:]
 	}
 	s.Args = append(slices.Clone(command), c.Args...)
+	for _, words := range [][]string{s.Args, s.Env} {
+		inPlace(c.Volumes, words)
+	}
 	for _, p := range c.Ports {
 		if number := max(p.Port, p.HostPort); number != 0 {
 			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: number})
@@ -190,7 +208,7 @@ func checkPatches(cfg *api.KwokctlConfiguration, names []string) error {
 				return fmt.Errorf("%s: extraEnvs: name %q is not the name of a variable", at, e.Name)
 			}
 		}
-		if err := checkVolumes(at, p.ExtraVolumes, &cfg.Options); err != nil {
+		if err := checkVolumes(at, p.ExtraVolumes, Contained(&cfg.Options)); err != nil {
 			return err
 		}
 	}

@@ -17,8 +17,9 @@ const (
 
 // The versions of components that are not embedded, unless others are asked for.
 const (
-	standardPrometheus = "3.12.0"
-	standardJaeger     = "1.76.0"
+	standardPrometheus    = "3.12.0"
+	standardJaeger        = "1.76.0"
+	standardMetricsServer = "0.8.1"
 )
 
 // Embedded is the version of Kubernetes that needs no network.
@@ -104,7 +105,7 @@ func optionalAddress(o *Options, name, goos, goarch string) string {
 			"https://github.com/prometheus/prometheus/releases/download/v%[1]s", "prometheus-%[1]s.%[2]s-%[3]s.tar.gz#prometheus"},
 		{"jaeger", o.JaegerVersion, standardJaeger, o.JaegerBinaryPrefix,
 			"https://github.com/jaegertracing/jaeger/releases/download/v%[1]s", "jaeger-%[1]s-%[2]s-%[3]s.tar.gz#jaeger-all-in-one"},
-		{"metrics-server", o.MetricsServerVersion, "0.8.1", o.MetricsServerBinaryPrefix,
+		{"metrics-server", o.MetricsServerVersion, standardMetricsServer, o.MetricsServerBinaryPrefix,
 			"https://github.com/kubernetes-sigs/metrics-server/releases/download/v%[1]s", "metrics-server-%[2]s-%[3]s"},
 	} {
 		if p.name == name {

@@ -118,7 +118,7 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "--jaeger-port|16686", "jaeger is not embedded|--jaeger-binary"},
 		{"", "--jaeger-port|16686|--jaeger-binary|text", "jaeger|text|executable"},
 		{"", "--kube-scheduler-port|7001|--kube-apiserver-insecure-port|7001", "7001|kube-scheduler|kube-apiserver-insecure-proxy"},
-		{"", "--enable-metrics-server", "metrics-server is not embedded"},
+		{"", "--enable-metrics-server", "metrics-server is not embedded|--metrics-server-binary"},
 		{"", "--kueueviz-port|8080", "kueue is not embedded"},
 		{"", "--enable|kube-schedular", `"kube-schedular"|did you mean kube-scheduler?`},
 		{"", "--extra-args|kube-schedular=v=1", "did you mean kube-scheduler?"},

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"sigs.k8s.io/yaml"
+
+	"kwokctl/internal/kube"
 )
 
 // flagOf returns the value of --name=value among the arguments of this process.
@@ -111,16 +113,57 @@ func prometheusDouble() int {
 	return 1
 }
 
-// TestOptionalComponents runs programs of the user's as jaeger and prometheus: traces come to the one, and the other
-// can collect from all.
+// metricsDouble stands in for metrics-server: asked for the metrics of nodes, it tells what it may not do, and who asks.
+func metricsDouble() int {
+	mux := http.NewServeMux()
+	ok := func(http.ResponseWriter, *http.Request) {}
+	mux.HandleFunc("/livez", ok)
+	mux.HandleFunc("/metrics", ok)
+	mux.HandleFunc("/apis/metrics.k8s.io/v1beta1", func(w http.ResponseWriter, _ *http.Request) { // else it is taken for dead
+		fmt.Fprint(w, `{"apiVersion":"v1","kind":"APIResourceList","groupVersion":"metrics.k8s.io/v1beta1","resources":[]}`)
+	})
+	mux.HandleFunc("/apis/metrics.k8s.io/v1beta1/nodes", func(w http.ResponseWriter, r *http.Request) {
+		config, err := kube.Connect(flagOf("kubeconfig"), "")
+		if err != nil {
+			fmt.Fprintln(w, err)
+			return
+		}
+		client, err := kube.New(config)
+		if err != nil {
+			fmt.Fprintln(w, err)
+			return
+		}
+		const review = `{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"a","nonResourceAttributes":{"path":"/","verb":"get"}}}`
+		for _, q := range []kube.Request{
+			{Method: http.MethodGet, Path: "/api/v1/nodes"}, {Method: http.MethodGet, Path: "/api/v1/pods"},
+			{Method: http.MethodGet, Path: "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"},
+			{Method: http.MethodPost, Path: "/apis/authorization.k8s.io/v1/subjectaccessreviews", Body: []byte(review)},
+		} {
+			if _, err := client.Do(r.Context(), q); err != nil {
+				fmt.Fprintln(w, err)
+			}
+		}
+		fmt.Fprintln(w, r.Header.Get("X-Remote-User"), "asks")
+	})
+	fmt.Fprintln(os.Stderr, http.ListenAndServeTLS(flagOf("bind-address")+":"+flagOf("secure-port"), flagOf("tls-cert-file"), flagOf("tls-private-key-file"), mux))
+	return 1
+}
+
+// TestOptionalComponents runs programs of the user's as jaeger, prometheus and metrics-server: traces come to the
+// first, the second can collect from all, and the last is part of the API and may do what it must.
 func TestOptionalComponents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	jaeger, prometheus := freePort(t), freePort(t)
 	w.env = append(w.env, "KWOK_JAEGER_BINARY="+self(t))
-	w.create("kwok", "--jaeger-port", jaeger, "--prometheus-port", prometheus, "--prometheus-binary", self(t))
+	w.create("kwok", "--jaeger-port", jaeger, "--prometheus-port", prometheus, "--prometheus-binary", self(t),
+		"--enable", "metrics-server", "--metrics-server-binary", self(t))
+	w.eventually(30*time.Second, "metrics-server is part of the API", func() bool {
+		r := w.run("kubectl", "get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes")
+		return r.stdout == "kwok-admin asks\n"
+	})
 	w.kubectl("kwok", "create", "configmap", "traced")
-	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\n" {
+	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\nmetrics-server 200\n" {
 		t.Errorf("prometheus collects:\n%s", got)
 	}
 	w.eventually(30*time.Second, "etcd and kube-apiserver bring traces", func() bool {

@@ -32,9 +32,11 @@ func TestMain(m *testing.M) {
 		os.Exit(jaegerDouble())
 	case "prometheus":
 		os.Exit(prometheusDouble())
+	case "metrics-server":
+		os.Exit(metricsDouble())
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
-		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: "v0.0.0-e2e",
+		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: "v0.0.0-e2e",
 			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates}}))
 	}
 	os.Exit(m.Run())

@@ -63,6 +63,9 @@ func table() []row {
 		{name: "kwok-controller-serving", by: clusterCA, use: server, cn: "kwok-controller",
 			hosts: []string{"kwok-controller"}},
 
+		{name: "metrics-server", by: clusterCA, use: client, cn: "metrics-server"},
+		{name: "metrics-server-serving", by: clusterCA, use: server, cn: "metrics-server", hosts: []string{"metrics-server"}},
+
 		{name: "admin", by: clusterCA, use: client, cn: "kwok-admin", group: "system:masters"},
 	}
 }

@@ -382,6 +382,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --env=KWOK_WORKDIR=. \
   --entrypoint=/bin/kwok-controller \
   localhost/kwokctl \
   --manage-all-nodes=true \

@@ -55,6 +55,7 @@ cd <home>/.kwok/clusters/x && \
   GOGC=off \
   GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
+  KWOK_WORKDIR=. \
   kwok-controller \
   --manage-all-nodes=true \
   --kubeconfig=config/kwok-controller.kubeconfig \

@@ -91,12 +91,17 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 	}
 	if spec.Name == "etcd" {
 		if port == "client" || port == "http" || port == "2379" {
+			var mu sync.Mutex
+			var path string // one for all connections: the next would take the place of one that is about to be used
 			return func(ctx context.Context) (net.Conn, error) {
-				path, done, err := c.ShortEtcdSocket()
-				if err != nil {
-					return nil, err
+				mu.Lock()
+				defer mu.Unlock()
+				if path == "" {
+					var err error
+					if path, _, err = c.ShortEtcdSocket(); err != nil {
+						return nil, err
+					}
 				}
-				defer done()
 				return d.DialContext(ctx, "unix", path)
 			}, nil
 		}

@@ -49,9 +49,10 @@ bench: build ## measure, and print tables; BENCH=Launcher, Engine, Memory or Sna
 	$(E2E) -ldflags '$(LDFLAGS)' -timeout 90m -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/e2e
 
 SOAK ?= 20
+SCALE ?= 1
 .PHONY: soak
-soak: ## run what must work every time $(SOAK) times, at full size
-	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled' ./internal/e2e -soak $(SOAK)
+soak: ## run what must work every time $(SOAK) times, or long, at SCALE of the full size
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled|TestFlapHeals|TestNodesStayReady|TestTiming|TestControllerKilled|TestServerKilledUnderLoad|TestStagesLive' ./internal/e2e -soak $(SOAK) -scale $(SCALE)
 
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long

@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -89,6 +90,7 @@ func (p *Prober) Ask(ctx context.Context, address string, most time.Duration) er
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	req.Host = cmp.Or(p.probe.Host, req.Host)
 	res, err := client.Do(req)
 	if err != nil {
 		return describeProbe(address, most, err)

@@ -15,19 +15,36 @@ type Spec struct {
 	Cluster string   `json:"cluster"`
 	Name    string   `json:"name"`              // also the applet to run when Program is empty
 	Dir     string   `json:"dir"`               // cluster directory = working directory; absolute; set on open
-	Program string   `json:"program,omitempty"` // "" = this binary; else a path (process) or an image (docker)
+	Program string   `json:"program,omitempty"` // "" = this binary; else a path or, in an Image of others, a name
 	Args    []string `json:"args,omitempty"`    // paths relative to Dir
 	Env     []string `json:"env,omitempty"`     // KEY=value; the only environment the component gets besides PATH, HOME and TMPDIR
 	Ports   []Port   `json:"ports,omitempty"`   // reachable from the host at 127.0.0.1:Number
 	Needs   []string `json:"needs,omitempty"`   // components that must be ready first
 	Probe   Probe    `json:"probe"`
 	Data    string   `json:"data,omitempty"` // directory, relative to Dir, with what it must find again; a volume of its own in docker
+
+	// What follows is for containers alone.
+	Image   string   `json:"image,omitempty"`   // "" = that of this binary
+	Command []string `json:"command,omitempty"` // in place of that image's own; empty: its own, else Program
+	WorkDir string   `json:"workDir,omitempty"` // "" = the cluster directory
+	User    string   `json:"user,omitempty"`    // "" = who all components are
+	Mounts  []Mount  `json:"mounts,omitempty"`
+}
+
+// Mount is a file or directory of the engine's machine that the user wants in a container.
+type Mount struct {
+	Host     string `json:"host"`
+	Inside   string `json:"inside"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	Create   bool   `json:"create,omitempty"` // a directory that is not there is made
 }
 
 // Port is one listener of a component.
 type Port struct {
 	Name   string `json:"name"`
 	Number int    `json:"number"`
+	Inside int    `json:"inside,omitempty"` // its number in a container; 0 = Number
+	Local  bool   `json:"local,omitempty"`  // never on another address than 127.0.0.1
 }
 
 // Probe tells how to ask a component for its health over HTTP.
@@ -40,6 +57,7 @@ type Probe struct {
 	CA    string `json:"ca,omitempty"`   // PEM file, relative to Dir, that signs the server's certificate
 	Cert  string `json:"cert,omitempty"` // client certificate and key, relative to Dir; none when empty
 	Key   string `json:"key,omitempty"`
+	Host  string `json:"host,omitempty"` // to ask for by name, if not as the URL says
 }
 
 // State is what a component is doing.

@@ -24,6 +24,7 @@ import (
 
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of clouds, as in the stock kubectl
 
+	"kwokctl/internal/cluster"
 	"kwokctl/internal/components"
 	"kwokctl/internal/controller"
 	"kwokctl/runtimes"
@@ -45,6 +46,7 @@ var table = map[string]func() int{
 	"kwok-controller":         kwok,
 	components.InsecureProxy:  insecureProxy,
 	process.SuperviseApplet:   supervise,
+	cluster.AuditApplet:       func() int { return cluster.AuditMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
 	docker.ProbeApplet:        func() int { return docker.ProbeMain(os.Args[1:], os.Stdout, os.Stderr) },
 	docker.DialApplet:         func() int { return docker.DialMain(os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
 }

@@ -19,7 +19,7 @@ import (
 	"kwokctl/runtimes"
 )
 
-// insecureProxy serves the API on the loopback address without TLS and without asking who calls.
+// insecureProxy serves the API, on the loopback address unless it is told another one, without TLS and without asking who calls.
 func insecureProxy() int {
 	settle()
 	if err := runtimes.WaitGate(); err != nil {
@@ -38,7 +38,8 @@ func insecureProxy() int {
 func proxyUntil(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet(os.Args[0], pflag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "kubeconfig of the user that callers become")
-	port := flags.Int("port", 8001, "port on 127.0.0.1")
+	address := flags.String("address", "127.0.0.1", "address to listen on; who asks must name this machine anyway")
+	port := flags.Int("port", 8001, "port to listen on")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		return nil
@@ -55,7 +56,7 @@ func proxyUntil(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(*port)))
+	listener, err := net.Listen("tcp", net.JoinHostPort(*address, strconv.Itoa(*port)))
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func TestFiles(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l := Log{filepath.Join(dir, "audit.log")}
+	l := Log{Path: filepath.Join(dir, "audit.log")}
 	t0 := time.Now().Add(-time.Hour).Truncate(time.Second)
 	for i, name := range []string{"audit-2026-01-02T10-00-00.000.log", "audit-2026-01-02T11-00-00.000.log", "audit.log", "auditor.log", "audit-x.txt"} {
 		at := t0.Add(time.Duration(i) * time.Minute)
@@ -161,7 +161,7 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	var all bytes.Buffer
-	if err := l.Copy(context.Background(), &all, false); err != nil || strings.Count(all.String(), "\n") != 3 {
+	if err := l.Copy(context.Background(), &all, time.Time{}, false); err != nil || strings.Count(all.String(), "\n") != 3 {
 		t.Errorf("%v: %s", err, all.String())
 	}
 }
@@ -169,7 +169,7 @@ func TestFiles(t *testing.T) {
 // TestFollow writes and rotates while somebody reads; nothing is lost or doubled.
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
-	l := Log{filepath.Join(dir, "audit.log")}
+	l := Log{Path: filepath.Join(dir, "audit.log")}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	const files, lines = 6, 50

@@ -72,18 +72,25 @@ func (e *Event) Resource() string {
 func (e *Event) Took() time.Duration { return e.Time.Sub(e.Received) }
 
 // Log is the audit log of a cluster. Its files are the current one at path and those that rotation left beside it.
-type Log struct{ Path string }
+type Log struct {
+	Path string
+	// Far does what Copy does, for a log that is not on this machine; nil: it is.
+	Far func(ctx context.Context, w io.Writer, since time.Time, follow bool) error
+}
 
-// Copy copies the log to w, from the oldest file on; with follow, until ctx ends.
-func (l Log) Copy(ctx context.Context, w io.Writer, follow bool) error {
-	return files.Tail(ctx, filepath.Dir(l.Path), func() []string { return l.list(time.Time{}) }, w, follow)
+// Copy copies the log to w, from the oldest file on that was written to at since or later; with follow, until ctx ends.
+func (l Log) Copy(ctx context.Context, w io.Writer, since time.Time, follow bool) error {
+	if l.Far != nil {
+		return l.Far(ctx, w, since, follow)
+	}
+	return files.Tail(ctx, filepath.Dir(l.Path), func() []string { return l.list(since) }, w, follow)
 }
 
 // Events calls each with the events that were received at since or later; with follow, until ctx ends. It returns
 // how many lines were no events.
 func (l Log) Events(ctx context.Context, since time.Time, follow bool, each func(*Event)) (bad int, err error) {
 	d := newDecoder(since, each)
-	err = files.Tail(ctx, filepath.Dir(l.Path), func() []string { return l.list(since) }, d, follow)
+	err = l.Copy(ctx, d, since, follow)
 	d.end()
 	return d.bad, err
 }

@@ -34,9 +34,7 @@ func newGetArtifacts(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if filter == "image" {
-			rows = []cluster.Artifact{} // the image of a container is made of this program
-		}
+		rows = slices.DeleteFunc(rows, func(a cluster.Artifact) bool { return filter != "" && a.Kind != filter })
 		slices.SortFunc(rows, func(a, b cluster.Artifact) int { return strings.Compare(a.Location, b.Location) })
 		if len(rows) == 0 {
 			fmt.Fprintln(env.Err, "Nothing has to be fetched: all programs are part of this one.")

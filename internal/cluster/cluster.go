@@ -68,7 +68,7 @@ func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follo
 		if err != nil {
 			return err
 		}
-		return log.Copy(ctx, w, follow)
+		return log.Copy(ctx, w, time.Time{}, follow)
 	}
 	return c.logs(ctx, c.rt, component, w, follow)
 }
@@ -242,7 +242,7 @@ func (c *Cluster) renewCertificates(now time.Time) error {
 func (c *Cluster) certificates() pki.Spec {
 	hosts := append([]string{components.ServiceIP}, c.Config.Options.KubeApiserverCertSANs...)
 	all := map[string][]string{"kube-apiserver": hosts}
-	if contained(&c.Config.Options) { // they are found by the names of their containers too
+	if components.Contained(&c.Config.Options) { // they are found by the names of their containers too
 		for _, row := range components.Table() {
 			for _, server := range []string{row.Name, row.Name + "-server", row.Name + "-serving"} {
 				all[server] = append(all[server], docker.ContainerName(c.Name, row.Name))

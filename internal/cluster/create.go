@@ -114,7 +114,7 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 	if err := h.choose(ctx, req.Name, req.Config); err != nil {
 		return nil, cause(ctx, err)
 	}
-	if err := h.fetch(ctx, req.Config, observe); err != nil {
+	if err := h.fetch(ctx, req.Name, req.Config, observe); err != nil {
 		return nil, err
 	}
 	c, err := h.reserve(ctx, req)
@@ -315,8 +315,8 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	if err := c.checkPorts(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return !download.Plain(s.Program) }) { // the cache was emptied
-		if err := errors.Join(c.home.fetch(ctx, c.Config, observe), c.plan(nil)); err != nil {
+	if slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return s.Image != "" || !download.Plain(s.Program) }) { // they may have been removed
+		if err := errors.Join(c.home.fetch(ctx, c.Name, c.Config, observe), c.plan(nil)); err != nil {
 			return err
 		}
 	}

@@ -1,16 +1,19 @@
 package cluster
 
 import (
+	"cmp"
+	"fmt"
 	"path"
-	"strconv"
+	"slices"
 
+	"kwokctl/internal/components"
 	"kwokctl/runtimes"
 	"kwokctl/runtimes/docker"
 )
 
 // engine is the command of the engine that runs the cluster; "" for processes.
 func (c *Cluster) engine() string {
-	if !contained(&c.Config.Options) {
+	if !components.Contained(&c.Config.Options) {
 		return ""
 	}
 	return c.Config.Options.Runtime
@@ -23,12 +26,15 @@ func (s *Script) createContainers(c *Cluster) {
 		publish = loopback
 	}
 	s.Printf("# Load image localhost/kwokctl, made of this binary\n")
+	for _, l := range images(c.Config) {
+		s.Printf("# Pull image %s, unless it is there\n", l.from)
+	}
 	label := "--label=" + docker.ClusterLabel + "=" + c.Name
 	s.Command(s.engine, "network", "create", label, project)
 	s.Command(s.engine, "volume", "create", label, project)
 	for _, spec := range c.specs {
 		name := docker.ContainerName(c.Name, spec.Name)
-		words := []string{s.engine, "create", "--name=" + name, "--entrypoint=/bin/" + spec.Name, "--network=" + project, "--network-alias=" + spec.Name,
+		words := []string{s.engine, "create", "--name=" + name, "--network=" + project, "--network-alias=" + spec.Name,
 			"--restart=unless-stopped", label, "--label=com.docker.compose.project=" + project,
 			"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--volume=" + project + ":" + docker.WorkDir}
 		if spec.Data != "" {
@@ -36,14 +42,40 @@ func (s *Script) createContainers(c *Cluster) {
 			words = append(words, "--volume="+name+"-data:"+path.Join(docker.WorkDir, spec.Data))
 		}
 		for _, p := range spec.Ports {
-			number := strconv.Itoa(p.Number)
-			words = append(words, "--publish="+publish+":"+number+":"+number+"/tcp")
+			at := publish
+			if p.Local {
+				at = loopback
+			}
+			words = append(words, fmt.Sprintf("--publish=%s:%d:%d/tcp", at, p.Number, cmp.Or(p.Inside, p.Number)))
+		}
+		for _, m := range spec.Mounts {
+			volume := m.Host + ":" + m.Inside
+			if m.ReadOnly {
+				volume += ":ro"
+			}
+			words = append(words, "--volume="+volume)
 		}
 		for _, e := range spec.Env {
 			words = append(words, "--env="+e)
 		}
-		s.Command(append(append(words, "localhost/kwokctl"), spec.Args...)...)
+		s.Command(slices.Concat(words, program(spec), spec.Args)...)
 	}
+}
+
+// program is the image of a container, and what runs in it unless the image says that.
+func program(s runtimes.Spec) (words []string) {
+	for _, w := range []struct{ flag, value string }{{"--user=", s.User}, {"--workdir=", s.WorkDir}} {
+		if s.Image != "" && w.value != "" {
+			words = append(words, w.flag+w.value)
+		}
+	}
+	switch {
+	case s.Image == "":
+		return []string{"--entrypoint=/bin/" + s.Name, "localhost/kwokctl"}
+	case len(s.Command) == 0:
+		return append(words, s.Image)
+	}
+	return slices.Concat(words, []string{"--entrypoint=" + s.Command[0], s.Image}, s.Command[1:])
 }
 
 // startContainers writes how they get the files of the cluster directory, which they share, and are started.

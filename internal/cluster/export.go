@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"kwokctl/internal/files"
 )
@@ -47,7 +48,7 @@ func (c *Cluster) ExportLogs(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("export logs: %w", err)
 	}
 	if log, err := c.AuditLog(); err == nil { // else there is none
-		if err := write("components/audit.log", func(w io.Writer) error { return log.Copy(ctx, w, false) }); err != nil {
+		if err := write("components/audit.log", func(w io.Writer) error { return log.Copy(ctx, w, time.Time{}, false) }); err != nil {
 			return "", fmt.Errorf("export logs: %w", err)
 		}
 	}

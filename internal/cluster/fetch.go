@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
 	"kwokctl/runtimes"
+	"kwokctl/runtimes/docker"
 )
 
 // Fetching is the state, told to an Observe, of a program that is being fetched. Its reason says how far it is.
@@ -28,8 +30,30 @@ func (h Home) cache(o *components.Options) *download.Cache {
 // location is where the program of a component comes from.
 type location struct{ component, from string }
 
+// images are those of others in a cluster of containers.
+func images(cfg *api.KwokctlConfiguration) (all []location) {
+	if !components.Contained(&cfg.Options) {
+		return nil
+	}
+	names, _ := components.Names(&cfg.Options) // which was checked
+	for _, row := range components.Table() {
+		if row.Image != nil && slices.Contains(names, row.Name) && *row.Image(&cfg.Options) != "" {
+			all = append(all, location{row.Name, *row.Image(&cfg.Options)})
+		}
+	}
+	for _, c := range cfg.Components {
+		if c.Image != "" && !slices.Contains(names, c.Name) {
+			all = append(all, location{c.Name, c.Image})
+		}
+	}
+	return all
+}
+
 // locations are those of programs that have to be fetched or unpacked.
 func locations(cfg *api.KwokctlConfiguration) []location {
+	if components.Contained(&cfg.Options) {
+		return nil
+	}
 	var all []location
 	names, _ := components.Names(&cfg.Options) // which was checked
 	for _, row := range components.Table() {
@@ -46,6 +70,7 @@ func locations(cfg *api.KwokctlConfiguration) []location {
 // Artifact is something that has to be fetched or unpacked for a cluster.
 type Artifact struct {
 	Component string `json:"component"`
+	Kind      string `json:"kind"`     // binary or image
 	Location  string `json:"location"` // a URL or a path, with the member of an archive behind #
 }
 
@@ -62,38 +87,71 @@ func Artifacts(cfg *api.KwokctlConfiguration) ([]Artifact, error) {
 	}
 	all := []Artifact{}
 	for _, l := range locations(cfg) {
-		all = append(all, Artifact{l.component, l.from})
+		all = append(all, Artifact{l.component, "binary", l.from})
+	}
+	for _, l := range images(cfg) {
+		all = append(all, Artifact{l.component, "image", l.from})
 	}
 	return all, nil
 }
 
-// fetch gets the programs of a cluster that are not in the cache yet.
-func (h Home) fetch(ctx context.Context, cfg *api.KwokctlConfiguration, observe Observe) error {
+// fetch gets the programs and images of a cluster that are not here yet.
+func (h Home) fetch(ctx context.Context, cluster string, cfg *api.KwokctlConfiguration, observe Observe) error {
 	cache := h.cache(&cfg.Options)
 	for _, l := range locations(cfg) {
-		step := runtimes.Status{Name: "fetch " + l.component, State: Fetching}
-		cache.Progress = func(_ string, done, total int64) {
-			far := fmt.Sprintf("%d MiB", done>>20)
-			if total > 0 {
-				far = fmt.Sprintf("%d/%d MiB", done>>20, total>>20)
-			}
-			if far == step.Reason {
-				return
-			}
-			step.Reason = far
-			if observe != nil {
-				observe(step)
-			}
-		}
-		if _, err := cache.Get(ctx, l.from); err != nil {
+		if err := fetching(l, observe, func(progress func(done, total int64)) error {
+			cache.Progress = func(_ string, done, total int64) { progress(done, total) }
+			_, err := cache.Get(ctx, l.from)
+			return err
+		}); err != nil {
 			return unfetched(cfg, l, cause(ctx, err))
 		}
-		if step.Reason != "" && observe != nil {
-			step.State = runtimes.Ready
-			observe(step)
+	}
+	engine, ok := h.runtime(cluster, &cfg.Options).(*docker.Runtime)
+	if !ok {
+		return nil
+	}
+	for _, l := range images(cfg) {
+		if err := fetching(l, observe, func(progress func(done, total int64)) error {
+			return engine.Pull(ctx, l.from, progress)
+		}); err != nil {
+			return unpulled(cfg, l, cause(ctx, err))
 		}
 	}
 	return nil
+}
+
+// fetching tells how far it is with something that get fetches.
+func fetching(l location, observe Observe, get func(progress func(done, total int64)) error) error {
+	step := runtimes.Status{Name: "fetch " + l.component, State: Fetching}
+	err := get(func(done, total int64) {
+		far := fmt.Sprintf("%d MiB", done>>20)
+		if total > 0 {
+			far = fmt.Sprintf("%d/%d MiB", done>>20, total>>20)
+		}
+		if far == step.Reason {
+			return
+		}
+		step.Reason = far
+		if observe != nil {
+			observe(step)
+		}
+	})
+	if err == nil && step.Reason != "" && observe != nil {
+		step.State = runtimes.Ready
+		observe(step)
+	}
+	return err
+}
+
+// unpulled says what can be done without that image.
+func unpulled(cfg *api.KwokctlConfiguration, l location, err error) error {
+	err = fmt.Errorf("image of %s: %w", l.component, err)
+	if v := cfg.Options.KubeVersion; v != "" && strings.HasPrefix(l.component, "kube-") && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w; Kubernetes %s is part of this program: leave out version %s, name a mirror with KWOK_KUBE_IMAGE_PREFIX, or give your own with --%s-image",
+			err, components.Embedded(), v, l.component)
+	}
+	return err
 }
 
 // unfetched says what can be done without that program.

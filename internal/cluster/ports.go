@@ -103,6 +103,9 @@ func takeUserPorts(name string, cfg *api.KwokctlConfiguration, taken map[int]str
 	for _, c := range cfg.Components {
 		for _, p := range c.Ports {
 			number := max(p.Port, p.HostPort)
+			if components.Contained(&cfg.Options) { // where others may have that port too
+				number = p.HostPort
+			}
 			if number == 0 {
 				continue
 			}

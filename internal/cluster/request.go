@@ -27,7 +27,15 @@ func (r *Create) check() error {
 	if err := checkRuntime(&r.Config.Options); err != nil {
 		return err
 	}
-	if err := components.Locate(&r.Config.Options, runtime.GOOS, runtime.GOARCH); err != nil {
+	asked := r.Config.Options
+	located := &r.Config.Options
+	if !components.Processes(located) && !components.Contained(located) {
+		located = &asked // where things are depends on the runtime, which is chosen later
+	}
+	if err := components.Locate(located, runtime.GOOS, runtime.GOARCH); err != nil {
+		return err
+	}
+	if err := absolute(r.Config); err != nil {
 		return err
 	}
 	if err := checkContained(r.Config); err != nil {
@@ -67,6 +75,32 @@ func (r *Create) check() error {
 	return err
 }
 
+// absolute makes the paths of volumes of containers such that they mean the same from anywhere.
+func absolute(cfg *api.KwokctlConfiguration) error {
+	if !components.Contained(&cfg.Options) {
+		return nil
+	}
+	var all [][]api.Volume
+	for _, c := range cfg.Components {
+		all = append(all, c.Volumes)
+	}
+	for _, p := range cfg.ComponentsPatches {
+		all = append(all, p.ExtraVolumes)
+	}
+	for _, volumes := range all {
+		for i := range volumes {
+			path, err := filepath.Abs(volumes[i].HostPath)
+			if err != nil {
+				return fmt.Errorf("volume %s: %w", volumes[i].Name, err)
+			}
+			if volumes[i].HostPath != "" {
+				volumes[i].HostPath = path
+			}
+		}
+	}
+	return nil
+}
+
 // checkPrograms finds the user's programs, makes their paths absolute and tells which of them cannot be run.
 func checkPrograms(cfg *api.KwokctlConfiguration) error {
 	for _, row := range components.Table() {
@@ -85,7 +119,10 @@ func checkPrograms(cfg *api.KwokctlConfiguration) error {
 	for i := range cfg.Components {
 		c := &cfg.Components[i]
 		program := &c.Binary
-		if c.Binary == "" {
+		switch {
+		case components.Contained(&cfg.Options) || c.Binary == "" && len(c.Command) == 0:
+			continue // what is in an image is not here
+		case c.Binary == "":
 			program = &c.Command[0]
 		}
 		if err := checkProgram(c.Name, program); err != nil {

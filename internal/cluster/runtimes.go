@@ -33,48 +33,20 @@ func checkRuntime(o *components.Options) error {
 	return nil
 }
 
-func contained(o *components.Options) bool {
-	return o.Runtime == docker.Docker || o.Runtime == docker.Podman
-}
-
 // checkContained refuses what a container could not do.
 func checkContained(cfg *api.KwokctlConfiguration) error {
 	o := &cfg.Options
-	if !contained(o) {
+	if !components.Contained(o) {
 		return nil
 	}
-	asked := *o
-	if err := components.Locate(&asked, runtime.GOOS, runtime.GOARCH); err != nil {
-		return err
-	}
 	for _, row := range components.Table() {
-		if row.Binary != nil && *row.Binary(&asked) != "" {
-			return fmt.Errorf("program of %s: %s: with runtime %s all programs come from the image of this binary", row.Name, *row.Binary(&asked), o.Runtime)
+		if row.Binary != nil && *row.Binary(o) != "" {
+			return fmt.Errorf("program of %[1]s: %[2]s: with runtime %[3]s all programs come from images; name one with --%[1]s-image", row.Name, *row.Binary(o), o.Runtime)
 		}
 	}
-	for _, own := range []struct{ field, image string }{
-		{"etcd-image", o.EtcdImage}, {"kube-apiserver-image", o.KubeApiserverImage}, {"kube-controller-manager-image", o.KubeControllerManagerImage},
-		{"kube-scheduler-image", o.KubeSchedulerImage}, {"kwok-controller-image", o.KwokControllerImage},
-	} {
-		if own.image != "" {
-			return fmt.Errorf("%s %s: the only image is that of this binary", own.field, own.image)
-		}
-	}
-	if components.Audited(o) {
-		return fmt.Errorf("audit: with runtime binary only")
-	}
-	if o.KubeApiserverInsecurePort != 0 {
-		return fmt.Errorf("kube-apiserver-insecure-port %d: with runtime binary only", o.KubeApiserverInsecurePort)
-	}
-	if components.Audited(o) {
-		return errors.New("audit, kube-audit-policy: with runtime binary only: in containers no file of the host could hold the log")
-	}
-	if len(cfg.Components) > 0 {
-		return fmt.Errorf("components[0] %s: components of your own run with runtime binary only", cfg.Components[0].Name)
-	}
-	for i, p := range cfg.ComponentsPatches {
-		if len(p.ExtraVolumes) > 0 {
-			return fmt.Errorf("componentsPatches[%d] %s: volume %s: with runtime %s no directory of the host is mounted", i, p.Name, p.ExtraVolumes[0].Name, o.Runtime)
+	for _, l := range images(cfg) {
+		if err := docker.CheckImage(l.from); err != nil {
+			return fmt.Errorf("image of %s: %w", l.component, err)
 		}
 	}
 	return nil
@@ -89,7 +61,7 @@ type surroundings struct {
 
 func (c *Cluster) surroundings() surroundings {
 	o := &c.Config.Options
-	if contained(o) { // the network of the cluster is its own
+	if components.Contained(o) { // the network of the cluster is its own
 		return surroundings{"0.0.0.0", func(component string) string { return component }}
 	}
 	bind := o.BindAddress
@@ -102,7 +74,10 @@ func (c *Cluster) surroundings() surroundings {
 // addr tells where a component reaches another.
 func (s surroundings) addr(o *components.Options) func(component, port string) string {
 	return func(component, port string) string {
-		if component == "etcd" {
+		switch {
+		case component == "etcd" && port == "tls":
+			return net.JoinHostPort(s.host(component), strconv.Itoa(o.EtcdPort))
+		case component == "etcd":
 			return "unix://" + components.ClientSocket
 		}
 		for _, row := range components.Table() {
@@ -116,13 +91,13 @@ func (s surroundings) addr(o *components.Options) func(component, port string) s
 
 // runtime returns the runtime of a cluster by its stored name. It touches nothing.
 func (h Home) runtime(cluster string, options *components.Options) runtimes.Runtime {
-	if !contained(options) {
+	if !components.Contained(options) {
 		return process.New(process.Options{Dir: h.dir(cluster), Log: h.Log})
 	}
 	o := docker.Options{
 		Name: cluster, Dir: h.dir(cluster), Engine: options.Runtime, Getenv: os.Getenv, Log: h.Log,
 		Publish:  options.BindAddress,
-		Programs: []string{"kubectl", "etcdctl", "etcdutl"}, Keep: kept(),
+		Programs: []string{"kubectl", "etcdctl", "etcdutl", AuditApplet}, Keep: kept(options),
 	}
 	for _, row := range components.Table() {
 		o.Programs = append(o.Programs, row.Name)
@@ -134,12 +109,16 @@ func (h Home) runtime(cluster string, options *components.Options) runtimes.Runt
 }
 
 // kept are the files of a cluster directory that no component gets to see in a container: what only the process
-// runtime has there, the administrator's credentials, and the keys that sign others.
-func kept() []string {
-	return []string{
+// runtime has there, the keys that sign others, and the administrator's credentials unless a component needs them.
+func kept(o *components.Options) []string {
+	list := []string{
 		markerFile, adminConfig, "*.lock", "*.sock", "state.json", "logs", "bin", "export", "restore", "etcd", "etcd.*", "etcd:*",
-		pkiDir + ".new", pkiDir + "/admin.*", pkiDir + "/*ca.key",
+		pkiDir + ".new", pkiDir + "/*ca.key",
 	}
+	if !components.Administered(o) {
+		list = append(list, pkiDir+"/admin.*")
+	}
+	return list
 }
 
 // choose settles the runtime of a new cluster, or says in one line why it cannot be used: the one that is named, else
@@ -156,7 +135,10 @@ func (h Home) choose(ctx context.Context, cluster string, cfg *api.KwokctlConfig
 		}
 		if err = h.runtime(cluster, &components.Options{Runtime: name}).Available(ctx); err == nil {
 			o.Runtime = name
-			return checkContained(cfg)
+			if err = components.Locate(o, runtime.GOOS, runtime.GOARCH); err == nil {
+				err = checkContained(cfg)
+			}
+			return err
 		}
 	}
 	return fmt.Errorf("create cluster %q: %w", cluster, err)

@@ -17,7 +17,7 @@ const maxSocket = 107
 
 // forwarder is a runtime whose components' sockets are not in the cluster directory.
 type forwarder interface {
-	Forward(ctx context.Context, s runtimes.Spec, network, address, socket string) (done func(), err error)
+	Forward(ctx context.Context, s runtimes.Spec, address, socket string) (done func(), err error)
 }
 
 // ShortEtcdSocket returns a path of etcd's client socket that the system accepts however deep the cluster directory
@@ -41,7 +41,11 @@ func (c *Cluster) ShortEtcdSocket() (path string, done func(), err error) {
 	if !forward {
 		return path, release, nil
 	}
-	stop, err := f.Forward(context.Background(), c.specs[0], "unix", components.ClientSocket, path)
+	etcd, err := c.Spec("etcd")
+	if err != nil {
+		return "", nil, err
+	}
+	stop, err := f.Forward(context.Background(), etcd, components.ClientSocket, path)
 	if err != nil {
 		release()
 		return "", nil, fmt.Errorf("cluster %q: %w", c.Name, err)

@@ -2,6 +2,7 @@
 package components
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,10 @@ type Component struct {
 	Binary func(*Options) *string
 	// Foreign components are not embedded: they need such a program.
 	Foreign bool
+	// Image is the option that names an image in place of ours; nil when nothing can take its place. Program is what
+	// its program is called in there, if not Name.
+	Image   func(*Options) *string
+	Program string
 	// Second is the option that holds its second port; nil when it has none.
 	Second func(*Options) *int
 	// Quiet tells whether it does without a port when none is chosen; nil: never.
@@ -95,7 +100,7 @@ func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port 
 	}
 	for i := range plan.Specs {
 		s := &plan.Specs[i]
-		patch(s, cfg.ComponentsPatches)
+		patch(s, cfg.ComponentsPatches, Contained(o))
 		s.Args = merge(s.Args, extra[s.Name])
 	}
 	return plan, nil
@@ -113,9 +118,12 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Binary != nil && *row.Binary(c.Options) != "" {
 		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it
 	}
+	if row.Image != nil && Contained(c.Options) && *row.Image(c.Options) != "" {
+		s.Image, s.Program, s.Env = *row.Image(c.Options), cmp.Or(row.Program, row.Name), nil
+	}
 	for i, port := range row.PortOptions(c.Options) {
 		if *port != 0 {
-			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port})
+			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port, Local: row.Name == InsecureProxy})
 		}
 	}
 	return s

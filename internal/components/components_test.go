@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kwokctl/internal/api"
+	"kwokctl/runtimes"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -28,7 +29,10 @@ func options(change func(*Options)) *Options {
 
 func addr(o *Options) func(component, port string) string {
 	return func(component, port string) string {
-		if component == "etcd" {
+		switch {
+		case component == "etcd" && port == "tls":
+			return fmt.Sprintf("127.0.0.1:%d", o.EtcdPort)
+		case component == "etcd":
 			return "unix://" + ClientSocket
 		}
 		for _, row := range Table() {
@@ -135,6 +139,53 @@ func TestExtraArgs(t *testing.T) {
 		_, err := Make(&api.KwokctlConfiguration{Options: *o}, "127.0.0.1", addr(o))
 		if (err == nil) != (want == "") || (err != nil && !strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", arg, err, want)
+		}
+	}
+}
+
+// TestContained: images for what is not embedded, and the user's components, as containers see them.
+func TestContained(t *testing.T) {
+	o := options(func(o *Options) {
+		o.Runtime, o.KubeVersion, o.EtcdVersion, o.EtcdImagePrefix, o.KubeSchedulerImage = "docker", "v1.35.2", "3.5.21-0", "mirror/x/", "mine:1"
+		o.PrometheusPort, o.JaegerPort, o.KwokControllerImage = 9090, 16686, "kwok:1"
+	})
+	if err := Locate(o, "linux", "amd64"); err != nil {
+		t.Fatal(err)
+	}
+	for got, want := range map[string]string{
+		o.KubeApiserverImage: "registry.k8s.io/kube-apiserver:v1.35.2", o.KubeSchedulerImage: "mine:1", o.EtcdImage: "mirror/x/etcd:3.5.21-0",
+		o.PrometheusImage: "docker.io/prom/prometheus:v3.12.0", o.JaegerImage: "docker.io/jaegertracing/all-in-one:1.76.0", o.KubeApiserverBinary: "",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	mine := api.Component{Name: "mine", Image: "i:1", User: "1000", WorkDir: "/w", Links: []string{"kube-apiserver"}, Ready: "http://localhost:8080/r",
+		Ports: []api.Port{{Name: "p", Port: 8080, HostPort: 9999}, {Name: "inside", Port: 9}}, Volumes: []api.Volume{{HostPath: "/h", MountPath: "/m"}}}
+	plan, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{mine}}, "0.0.0.0", func(c, p string) string { return c + ":" + p })
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]runtimes.Spec{}
+	for _, s := range plan.Specs {
+		by[s.Name] = s
+	}
+	if s := by["kwok-controller"]; s.Image != "kwok:1" || s.Program != "kwok" || s.Env != nil {
+		t.Errorf("%+v", s)
+	}
+	if s := by["mine"]; s.Image != "i:1" || s.Probe.Ready != "http://mine:8080/r" || len(s.Ports) != 1 || s.Ports[0].Number != 9999 || s.Ports[0].Inside != 8080 || len(s.Mounts) != 1 || s.User != "1000" {
+		t.Errorf("%+v", s)
+	}
+	for want, bad := range map[string]api.Component{
+		"no image":    {Name: "b", Binary: "/bin/x"},
+		"mountPath":   {Name: "b", Image: "i", Volumes: []api.Volume{{HostPath: "/h", MountPath: "/a/../.."}}},
+		"no hostPath": {Name: "b", Image: "i", Volumes: []api.Volume{{MountPath: "/a"}}},
+		"pathType":    {Name: "b", Image: "i", Volumes: []api.Volume{{HostPath: "/h", MountPath: "/a", PathType: "FileOrCreate"}}},
+		"workDir":     {Name: "b", Image: "i", WorkDir: "w"},
+	} {
+		_, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{bad}}, "0.0.0.0", func(c, p string) string { return "" })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", bad, err, want)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func Check(cfg *api.KwokctlConfiguration) error {
 		return err
 	}
 	for _, row := range Table() {
-		if row.Foreign && slices.Contains(names, row.Name) && *row.Binary(o) == "" {
+		if row.Foreign && slices.Contains(names, row.Name) && *row.Binary(o) == "" && Processes(o) {
 			return fmt.Errorf("%[1]s is not embedded: give a program with --%[1]s-binary", row.Name)
 		}
 	}

@@ -2,6 +2,7 @@ package components
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,7 @@ func jaeger() Component {
 		Ports: []string{"http", "otlp-grpc"}, Port: func(o *Options) *int { return &o.JaegerPort },
 		Second: func(o *Options) *int { return &o.JaegerOtlpGrpcPort },
 		Binary: func(o *Options) *string { return &o.JaegerBinary },
+		Image:  func(o *Options) *string { return &o.JaegerImage },
 		Args: func(c Context) []string {
 			return []string{
 				"--collector.otlp.enabled=true",
@@ -75,6 +77,7 @@ func prometheus() Component {
 		Needs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.PrometheusPort },
 		Binary: func(o *Options) *string { return &o.PrometheusBinary },
+		Image:  func(o *Options) *string { return &o.PrometheusImage },
 		Args: func(c Context) []string {
 			return []string{
 				"--config.file=" + prometheusFile, "--storage.tsdb.path=prometheus",
@@ -89,6 +92,12 @@ func prometheus() Component {
 	}
 }
 
+// Administered tells whether a component of a cluster is its administrator, or is asked for its health by one.
+func Administered(o *Options) bool {
+	names, _ := Names(o) // which were checked
+	return slices.Contains(names, InsecureProxy) || slices.Contains(names, "prometheus") || !o.KubeAuthorization
+}
+
 // prometheusConfig has a job for each component. Paths are relative to its own place.
 func prometheusConfig(c Context) []File {
 	var b strings.Builder
@@ -101,9 +110,8 @@ func prometheusConfig(c Context) []File {
 	}
 	job("prometheus", "http", c.Addr("prometheus", "http"), "")
 	const ca = "ca_file: pki/ca.crt"
-	if number := c.Options.EtcdPort; number != 0 {
-		host, _, _ := strings.Cut(c.Addr("prometheus", "http"), ":")
-		job("etcd", "https", host+":"+strconv.Itoa(number), "ca_file: pki/etcd-ca.crt, cert_file: pki/apiserver-etcd-client.crt, key_file: pki/apiserver-etcd-client.key")
+	if c.Options.EtcdPort != 0 {
+		job("etcd", "https", c.Addr("etcd", "tls"), "ca_file: pki/etcd-ca.crt, cert_file: pki/apiserver-etcd-client.crt, key_file: pki/apiserver-etcd-client.key")
 	}
 	job("kube-apiserver", "https", c.Addr("kube-apiserver", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")
 	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {

@@ -40,6 +40,7 @@ func etcd() Component {
 		Ports: []string{"client"}, Port: func(o *Options) *int { return &o.EtcdPort },
 		Quiet:  func(has func(string) bool) bool { return !has("prometheus") }, // which knows no unix sockets
 		Binary: func(o *Options) *string { return &o.EtcdBinary },
+		Image:  func(o *Options) *string { return &o.EtcdImage },
 		Args: func(c Context) []string {
 			listen, socket := "unix://"+ClientSocket, "unix://"+ClientSocket
 			args := []string{
@@ -71,6 +72,7 @@ func apiServer() Component {
 		Name: "kube-apiserver", Must: true, Needs: []string{"etcd", "jaeger"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeApiserverPort },
 		Binary: func(o *Options) *string { return &o.KubeApiserverBinary },
+		Image:  func(o *Options) *string { return &o.KubeApiserverImage },
 		Args: func(c Context) []string {
 			args := []string{
 				"--etcd-prefix=" + c.Options.EtcdPrefix, "--etcd-servers=" + c.Addr("etcd", "client"),
@@ -140,11 +142,21 @@ func insecureProxy() Component {
 		Name: InsecureProxy, Needs: []string{"kube-apiserver"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KubeApiserverInsecurePort },
 		Args: func(c Context) []string {
-			return []string{"--kubeconfig=kubeconfig.yaml", "--port=" + strconv.Itoa(c.Options.KubeApiserverInsecurePort)}
+			port := "--port=" + strconv.Itoa(c.Options.KubeApiserverInsecurePort)
+			if Contained(c.Options) { // whose port is published on the loopback address alone
+				return []string{"--kubeconfig=" + configPath(InsecureProxy), "--address=" + c.Bind, port}
+			}
+			return []string{"--kubeconfig=kubeconfig.yaml", port}
 		},
 		Probe: func(c Context) runtimes.Probe {
 			base := "http://" + c.Addr(InsecureProxy, "http")
-			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/version"}
+			return runtimes.Probe{Ready: base + "/readyz", Live: base + "/version", Host: "localhost"}
+		},
+		Files: func(c Context) []File {
+			if !Contained(c.Options) {
+				return nil
+			}
+			return []File{kubeconfigOf(c, InsecureProxy, "admin")}
 		},
 	}
 }
@@ -154,6 +166,7 @@ func controllerManager() Component {
 		Name: "kube-controller-manager", Needs: []string{"kube-apiserver"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeControllerManagerPort },
 		Binary: func(o *Options) *string { return &o.KubeControllerManagerBinary },
+		Image:  func(o *Options) *string { return &o.KubeControllerManagerImage },
 		Args: func(c Context) []string {
 			args := append(serving(c, "kube-controller-manager", c.Options.KubeControllerManagerPort), connecting("kube-controller-manager")...)
 			args = append(args,
@@ -186,6 +199,7 @@ func scheduler() Component {
 		Name: "kube-scheduler", Needs: []string{"kube-apiserver"},
 		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.KubeSchedulerPort },
 		Binary: func(o *Options) *string { return &o.KubeSchedulerBinary },
+		Image:  func(o *Options) *string { return &o.KubeSchedulerImage },
 		Args: func(c Context) []string {
 			args := serving(c, "kube-scheduler", c.Options.KubeSchedulerPort)
 			if c.Options.KubeSchedulerConfig != "" { // it says all of that, see SchedulerConfig
@@ -210,6 +224,7 @@ func kwokController() Component {
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
 		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.KwokControllerPort },
 		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
+		Image:  func(o *Options) *string { return &o.KwokControllerImage }, Program: "kwok",
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
@@ -268,7 +283,9 @@ func probe(c Context, component, port, ready, live string) runtimes.Probe {
 func configPath(component string) string { return "config/" + component + ".kubeconfig" }
 
 // kubeconfigFile is how a component finds the API server, as itself: with its own certificate.
-func kubeconfigFile(c Context, component string) File {
+func kubeconfigFile(c Context, component string) File { return kubeconfigOf(c, component, component) }
+
+func kubeconfigOf(c Context, component, user string) File {
 	return File{Path: configPath(component), Data: fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 current-context: default
@@ -287,7 +304,7 @@ users:
   user:
     client-certificate: ../pki/%[2]s.crt
     client-key: ../pki/%[2]s.key
-`, c.Addr("kube-apiserver", "https"), component)}
+`, c.Addr("kube-apiserver", "https"), user)}
 }
 
 // Stored turns specs into the components of the stored configuration, in upstream's format. Those that the user has
@@ -299,7 +316,10 @@ func Stored(specs []runtimes.Spec, had []api.Component) []api.Component {
 			list = append(list, had[i])
 			continue
 		}
-		c := api.Component{Name: s.Name, Links: s.Needs, Binary: s.Program, Args: s.Args, Ready: s.Probe.Ready, Live: s.Probe.Live}
+		c := api.Component{Name: s.Name, Links: s.Needs, Image: s.Image, Binary: s.Program, Args: s.Args, Ready: s.Probe.Ready, Live: s.Probe.Live}
+		if s.Image != "" {
+			c.Binary, c.Command = "", s.Command
+		}
 		for _, p := range s.Ports {
 			c.Ports = append(c.Ports, api.Port{Name: p.Name, Port: p.Number, HostPort: p.Number, Protocol: "TCP"})
 		}

@@ -2,6 +2,8 @@ package components
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -26,7 +28,7 @@ func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
 	waiting := slices.DeleteFunc(slices.Clone(cfg.Components), func(c api.Component) bool { return slices.Contains(names, c.Name) })
 	done := slices.Clone(names)
 	for i, c := range waiting {
-		if err := checkUser(c, i, append(slices.Clone(names), userNames(cfg, names)...)); err != nil {
+		if err := checkUser(c, i, append(slices.Clone(names), userNames(cfg, names)...), &cfg.Options); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(waiting[:i], func(b api.Component) bool { return b.Name == c.Name }) {
@@ -42,7 +44,7 @@ func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
 		}
 		c := waiting[next]
 		waiting, done = slices.Delete(waiting, next, next+1), append(done, c.Name)
-		plan.Specs = append(plan.Specs, userSpec(c))
+		plan.Specs = append(plan.Specs, userSpec(c, Contained(&cfg.Options)))
 		for _, text := range c.ManifestContents {
 			plan.Manifests = append(append(append(plan.Manifests, "---\n"...), text...), '\n')
 		}
@@ -51,19 +53,23 @@ func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
 }
 
 // checkUser tells why a component that the user describes cannot be run.
-func checkUser(c api.Component, i int, all []string) error {
+func checkUser(c api.Component, i int, all []string, o *Options) error {
 	at := fmt.Sprintf("components[%d] %s", i, c.Name)
 	switch {
 	case !componentName(c.Name):
 		return fmt.Errorf("components[%d]: name %q: allowed are small letters, digits and inside also -", i, c.Name)
 	case slices.Contains(reserved(), c.Name):
 		return fmt.Errorf("%s: that name belongs to kwokctl itself", at)
-	case c.Binary == "" && len(c.Command) == 0:
+	case Processes(o) && c.Binary == "" && len(c.Command) == 0:
 		return fmt.Errorf("%s: no binary and no command; an image alone cannot be run as a process", at)
-	case c.User != "":
+	case Processes(o) && c.User != "":
 		return fmt.Errorf("%s: user %s: processes run as you", at, c.User)
-	case c.WorkDir != "":
+	case Processes(o) && c.WorkDir != "":
 		return fmt.Errorf("%s: workDir %s: processes work in the directory of the cluster", at, c.WorkDir)
+	case Contained(o) && c.Image == "":
+		return fmt.Errorf("%s: no image; with runtime %s a binary alone cannot be run", at, o.Runtime)
+	case Contained(o) && c.WorkDir != "" && !strings.HasPrefix(c.WorkDir, "/"):
+		return fmt.Errorf("%s: workDir %q: want a path that begins with /", at, c.WorkDir)
 	}
 	for _, link := range c.Links {
 		if !slices.Contains(all, link) {
@@ -71,11 +77,12 @@ func checkUser(c api.Component, i int, all []string) error {
 		}
 	}
 	for _, p := range c.Ports {
-		if p.Port < 0 || p.Port > 65535 || p.HostPort < 0 || p.HostPort > 65535 || (p.HostPort != 0 && p.Port != 0 && p.HostPort != p.Port) {
+		differ := Processes(o) && p.HostPort != 0 && p.Port != 0 && p.HostPort != p.Port
+		if p.Port < 0 || p.Port > 65535 || p.HostPort < 0 || p.HostPort > 65535 || differ {
 			return fmt.Errorf("%s: port %d, hostPort %d: want a port from 1 to 65535, and both the same for a process", at, p.Port, p.HostPort)
 		}
 	}
-	return checkVolumes(at, c.Volumes)
+	return checkVolumes(at, c.Volumes, o)
 }
 
 // reserved are names of files in the directories where a component has files of its name.
@@ -87,7 +94,13 @@ func componentName(name string) bool {
 }
 
 // checkVolumes refuses what only a container could have: a process sees the host's files where they are.
-func checkVolumes(at string, volumes []api.Volume) error {
+func checkVolumes(at string, volumes []api.Volume, o *Options) error {
+	if Contained(o) {
+		return checkMounts(at, volumes)
+	}
+	if !Processes(o) {
+		return nil
+	}
 	for _, v := range volumes {
 		if v.HostPath != v.MountPath {
 			return fmt.Errorf("%s: volume %s: a process finds %s where it is, not at %s; use the host's path", at, v.Name, v.HostPath, v.MountPath)
@@ -96,7 +109,10 @@ func checkVolumes(at string, volumes []api.Volume) error {
 	return nil
 }
 
-func userSpec(c api.Component) runtimes.Spec {
+func userSpec(c api.Component, contained bool) runtimes.Spec {
+	if contained {
+		return containedSpec(c)
+	}
 	s := runtimes.Spec{Name: c.Name, Program: c.Binary, Needs: c.Links, Env: variables(c.Envs),
 		Probe: runtimes.Probe{Ready: c.Ready, Live: c.Live}}
 	command := c.Command
@@ -110,6 +126,39 @@ func userSpec(c api.Component) runtimes.Spec {
 		}
 	}
 	return s
+}
+
+// containedSpec is a component that the user describes, as a container. Its health is asked from the network.
+func containedSpec(c api.Component) runtimes.Spec {
+	s := runtimes.Spec{Name: c.Name, Image: c.Image, Command: c.Command, Args: c.Args, User: c.User, WorkDir: c.WorkDir,
+		Needs: c.Links, Env: variables(c.Envs), Mounts: mounts(c.Volumes),
+		Probe: runtimes.Probe{Ready: fromNetwork(c.Ready, c.Name), Live: fromNetwork(c.Live, c.Name)}}
+	for _, p := range c.Ports {
+		if p.HostPort != 0 {
+			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: p.HostPort, Inside: p.Port})
+		}
+	}
+	return s
+}
+
+// fromNetwork puts the name of a container into a URL that says where it is reached from inside.
+func fromNetwork(address, name string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1" {
+		return address
+	}
+	if port := u.Port(); port != "" {
+		name = net.JoinHostPort(name, port)
+	}
+	u.Host = name
+	return u.String()
+}
+
+func mounts(volumes []api.Volume) (list []runtimes.Mount) {
+	for _, v := range volumes {
+		list = append(list, runtimes.Mount{Host: v.HostPath, Inside: v.MountPath, ReadOnly: v.ReadOnly, Create: v.PathType == "DirectoryOrCreate"})
+	}
+	return list
 }
 
 func variables(envs []api.Env) []string {
@@ -141,7 +190,7 @@ func checkPatches(cfg *api.KwokctlConfiguration, names []string) error {
 				return fmt.Errorf("%s: extraEnvs: name %q is not the name of a variable", at, e.Name)
 			}
 		}
-		if err := checkVolumes(at, p.ExtraVolumes); err != nil {
+		if err := checkVolumes(at, p.ExtraVolumes, &cfg.Options); err != nil {
 			return err
 		}
 	}
@@ -149,10 +198,13 @@ func checkPatches(cfg *api.KwokctlConfiguration, names []string) error {
 }
 
 // patch changes a component as the user's patches for it say, in order.
-func patch(s *runtimes.Spec, patches []api.ComponentsPatches) {
+func patch(s *runtimes.Spec, patches []api.ComponentsPatches, contained bool) {
 	for _, p := range patches {
 		if p.Name != s.Name {
 			continue
+		}
+		if contained { // a process sees them anyway
+			s.Mounts = append(s.Mounts, mounts(p.ExtraVolumes)...)
 		}
 		for _, a := range p.ExtraArgs {
 			flag := "--" + strings.TrimLeft(a.Key, "-")

@@ -15,6 +15,12 @@ const (
 	oldestKube   = 22
 )
 
+// The versions of components that are not embedded, unless others are asked for.
+const (
+	standardPrometheus = "3.12.0"
+	standardJaeger     = "1.76.0"
+)
+
 // Embedded is the version of Kubernetes that needs no network.
 func Embedded() string { return fmt.Sprintf("1.%d", embeddedKube) }
 
@@ -46,7 +52,7 @@ func parseVersion(text string) (major, minor, patch int, err error) {
 	return major, minor, patch, nil
 }
 
-// Locate puts the addresses of programs into the options that name them: of those that the versions ask for, and that
+// Locate puts the addresses of programs, or of images, into the options that name them: of those that the versions ask for, and that
 // are neither embedded nor the user's own.
 func Locate(o *Options, goos, goarch string) error {
 	names, err := Names(o)
@@ -63,6 +69,10 @@ func Locate(o *Options, goos, goarch string) error {
 	etcd, err := another("etcdVersion", o.EtcdVersion, 3, embeddedEtcd)
 	if err != nil {
 		return err
+	}
+	if Contained(o) {
+		locateImages(o, names, kube, etcd)
+		return nil
 	}
 	for _, row := range Table() {
 		if row.Binary == nil || *row.Binary(o) != "" || !slices.Contains(names, row.Name) {
@@ -90,9 +100,9 @@ func optionalAddress(o *Options, name, goos, goarch string) string {
 	for _, p := range []struct {
 		name, version, standard, prefix, home, file string
 	}{
-		{"prometheus", o.PrometheusVersion, "3.12.0", o.PrometheusBinaryPrefix,
+		{"prometheus", o.PrometheusVersion, standardPrometheus, o.PrometheusBinaryPrefix,
 			"https://github.com/prometheus/prometheus/releases/download/v%[1]s", "prometheus-%[1]s.%[2]s-%[3]s.tar.gz#prometheus"},
-		{"jaeger", o.JaegerVersion, "1.76.0", o.JaegerBinaryPrefix,
+		{"jaeger", o.JaegerVersion, standardJaeger, o.JaegerBinaryPrefix,
 			"https://github.com/jaegertracing/jaeger/releases/download/v%[1]s", "jaeger-%[1]s-%[2]s-%[3]s.tar.gz#jaeger-all-in-one"},
 		{"metrics-server", o.MetricsServerVersion, "0.8.1", o.MetricsServerBinaryPrefix,
 			"https://github.com/kubernetes-sigs/metrics-server/releases/download/v%[1]s", "metrics-server-%[2]s-%[3]s"},

@@ -14,6 +14,9 @@ type addresses struct {
 	cidrs map[string]*cidr
 	sets  []addressSet
 	setOf map[string]uint16
+	// foreign, unless nil, tells the blocks of 64 that another controller takes addresses from. Only when there is
+	// no other left do we.
+	foreign func(block uint32) bool
 }
 
 // cidr is a range of addresses. The first one given out is base + 1; the last of IPv4 is kept for broadcast.
@@ -159,10 +162,28 @@ func (a *addresses) alloc(set uint16) (uint32, error) {
 	for _, c := range s {
 		size = min(size, c.size)
 	}
+	if a.foreign != nil {
+		if at := a.search(s, size, a.foreign); at != 0 {
+			return at, nil
+		}
+	}
+	if at := a.search(s, size, nil); at != 0 {
+		return at, nil
+	}
+	return 0, errExhausted
+}
+
+// search takes the next free offset, 0 if there is none but in the blocks to skip.
+func (a *addresses) search(s addressSet, size uint32, skip func(block uint32) bool) uint32 {
 	at := s[0].hint
-	for range size {
+	for tried := uint32(0); tried < size; tried++ {
 		if at++; at > size {
 			at = 1
+		}
+		if skip != nil && (tried == 0 || at == 1 || at%64 == 0) && skip(at/64) {
+			tried += 63 - at%64
+			at |= 63
+			continue
 		}
 		if at%64 == 0 && size-at > 64 && int(at/64) < len(s[0].bits) && s[0].bits[at/64] == ^uint64(0) {
 			at += 63
@@ -177,10 +198,10 @@ func (a *addresses) alloc(set uint16) (uint32, error) {
 				c.take(at)
 			}
 			s[0].hint = at
-			return at, nil
+			return at
 		}
 	}
-	return 0, errExhausted
+	return 0
 }
 
 // free gives an offset of a set back.

@@ -31,6 +31,8 @@ type config struct {
 	id      string
 	seed    uint64
 	version string
+	files   *commandLine // to read the files again, nil for never
+	printed string       // what print said before they were read
 }
 
 // commandLine is the command line.
@@ -45,6 +47,7 @@ type commandLine struct {
 	printVersion bool
 	version      string
 	tracing      api.Tracing
+	stdin        []api.Object // can be read only once
 }
 
 // version is the version of the program, set by the linker; "" means that of the module.
@@ -160,6 +163,7 @@ func (f *commandLine) kubeconfigFile() string {
 
 // load reads the configuration files and lays the flags over them.
 func (f *commandLine) load(log *slog.Logger) (config, error) {
+	printed := f.print()
 	objs, err := f.read()
 	if err != nil {
 		return config{}, err
@@ -167,12 +171,19 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	for _, o := range api.Of[*api.Raw](objs) {
 		log.Warn("document is skipped", "object", o.Kind+" "+o.Metadata.Name)
 	}
+	for _, o := range objs {
+		switch o.(type) {
+		case *api.Raw, *api.Stage, *api.KwokConfiguration, *api.KwokctlConfiguration, *api.KwokctlResource:
+		default: // the kubelet's side of nodes
+			log.Warn("document has no effect yet", "object", o.Type().Kind+" "+o.Meta().Name)
+		}
+	}
 	merged, err := api.MergeKwok(api.Of[*api.KwokConfiguration](objs))
 	if err != nil {
 		return config{}, err
 	}
 	chosen := len(api.Of[*api.KwokConfiguration](objs)) > 0 && merged.Options.CIDR != api.NewKwokConfiguration().Options.CIDR
-	cfg := config{opts: merged.Options, id: f.id, seed: f.seed, version: f.version}
+	cfg := config{opts: merged.Options, id: f.id, seed: f.seed, version: f.version, files: f, printed: printed}
 	over := pflag.NewFlagSet("kwok", pflag.ContinueOnError)
 	options(over, &cfg.opts)
 	f.set.Visit(func(fl *pflag.Flag) {
@@ -201,6 +212,11 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if err := checkCRDs(cfg.opts.EnableCRDs); err != nil {
 		return cfg, usageError{err}
 	}
+	for _, k := range cfg.opts.EnableCRDs {
+		if k != "Stage" {
+			log.Warn("kind is read from the cluster, but has no effect yet", "object", k)
+		}
+	}
 	return cfg, cfg.sort(api.Of[*api.Stage](objs))
 }
 
@@ -222,7 +238,7 @@ func (f *commandLine) read() ([]api.Object, error) {
 	}
 	var objs []api.Object
 	for _, name := range files {
-		loaded, err := loadFile(expand(name))
+		loaded, err := f.loadFile(expand(name))
 		if err != nil {
 			return nil, err
 		}
@@ -232,20 +248,16 @@ func (f *commandLine) read() ([]api.Object, error) {
 }
 
 // loadFile loads a file, - for stdin, or the YAML files of a directory.
-func loadFile(name string) ([]api.Object, error) {
+func (f *commandLine) loadFile(name string) (_ []api.Object, err error) {
 	if name == "-" {
-		return api.Load(os.Stdin, "stdin")
+		if f.stdin == nil {
+			f.stdin, err = api.Load(os.Stdin, "stdin")
+		}
+		return f.stdin, err
 	}
-	info, err := os.Stat(name)
+	names, err := inDirectory(name)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	names := []string{name}
-	if info.IsDir() {
-		if names, err = filepath.Glob(filepath.Join(name, "*.yaml")); err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
-		}
-		names = slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" })
 	}
 	var objs []api.Object
 	for _, n := range names {
@@ -261,6 +273,16 @@ func loadFile(name string) ([]api.Object, error) {
 		objs = append(objs, loaded...)
 	}
 	return objs, nil
+}
+
+// inDirectory returns the YAML files of a directory; a file is returned as it is.
+func inDirectory(name string) ([]string, error) {
+	info, err := os.Stat(name)
+	if err != nil || !info.IsDir() {
+		return []string{name}, err
+	}
+	names, err := filepath.Glob(filepath.Join(name, "*.yaml"))
+	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" }), err
 }
 
 // sort takes the stages and adds the built-in ones.

@@ -19,6 +19,8 @@ const (
 	nodes kind = iota
 	pods
 	stageObjects // Stages themselves, when they are read from the cluster
+	memberLeases // of the controllers that share the nodes with us
+	classes      // StorageClasses, which templates may look at
 	firstOther   // from here on, whatever else there are stages for
 	maxKinds     = 250
 )
@@ -47,8 +49,10 @@ func ownPlayers() []*player {
 		nodes:        {APIVersion: "v1", Plural: "nodes"},
 		pods:         {APIVersion: "v1", Plural: "pods", Namespaced: true},
 		stageObjects: {APIVersion: api.Version, Plural: "stages"},
+		classes:      {APIVersion: "storage.k8s.io/v1", Plural: "storageclasses"},
+		memberLeases: {APIVersion: "coordination.k8s.io/v1", Plural: "leases", Namespaced: true},
 	} {
-		all[k] = newPlayer(api.ResourceRef{APIGroup: where.APIVersion, Kind: [...]string{"Node", "Pod", "Stage"}[k]})
+		all[k] = newPlayer(api.ResourceRef{APIGroup: where.APIVersion, Kind: [...]string{"Node", "Pod", "Stage", "Lease", "StorageClass"}[k]})
 		all[k].where = where
 	}
 	return all
@@ -77,6 +81,9 @@ func (p *player) ask() {
 	default: // asked already
 	}
 }
+
+// played reports whether stages are for the kind, other than those that we read for ourselves.
+func (k kind) played() bool { return k < stageObjects || k >= firstOther }
 
 // wire is the encoding in which objects of a kind travel: protobuf for the two that we know the types of.
 func (k kind) json() bool { return k >= stageObjects }

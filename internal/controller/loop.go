@@ -39,8 +39,11 @@ type loop struct {
 	addr *addresses
 	subj subject // what the functions of templates see
 
-	nodes  map[string]*node
-	others *node             // stands for all objects that are on no node; nil: there are no stages for any
+	nodes        map[string]*node
+	others       *node          // stands for all objects that are on no node; nil: there are no stages for any
+	classes      map[string]any // by name, as far as templates look at them
+	classesKnown chan struct{}  // nil: none does; closed when all were read
+
 	parked map[string]uint32 // lists of entries that wait for a node, by its name
 
 	id            string
@@ -50,6 +53,15 @@ type loop struct {
 	leasesRead    bool
 	known         map[string]lease // read at start, of nodes not yet seen
 	rivals        map[rival]int    // other controllers, with how many nodes they were seen to hold
+	group         string           // of the controllers that share the nodes
+	members       members
+	lacking       int           // nodes that belong to us and are held by others
+	surveyed      time.Time     // when that was last looked at
+	listed        time.Time     // when all leases were last asked for
+	list          chan struct{} // asks for them
+	obsolete      chan string   // leases of members that are long gone
+	started       time.Time
+	failed        chan error // why we cannot go on
 	delayed       []delayedLease
 
 	queue    [lanes]uint32 // lists of entries that are ready
@@ -59,11 +71,12 @@ type loop struct {
 	rest     map[uint32][]stage.Action // what a failed move has left to do
 	bad      map[string]int            // failures of stages, for the log
 
-	batches chan batch
-	results chan *result
-	ping    chan chan struct{}
-	staged  chan struct{} // closed when it is known which stages there are
-	ready   atomic.Bool   // first epochs are complete
+	batches  chan batch
+	results  chan *result
+	ping     chan chan struct{}
+	staged   chan struct{} // closed when it is known which stages there are
+	ready    atomic.Bool   // first epochs are complete
+	complete chan struct{} // closed then
 
 	measured      time.Time
 	late          time.Duration // the most in this measuring period
@@ -95,7 +108,9 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		leaseDuration: time.Duration(cfg.opts.NodeLeaseDurationSeconds) * time.Second,
 		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[rival]int{},
 		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
-		staged: make(chan struct{}), report: newReporter(do, st, log)}
+		staged: make(chan struct{}), report: newReporter(do, st, log), group: groupOf(&cfg.opts), complete: make(chan struct{}),
+		list: make(chan struct{}, 1), obsolete: make(chan string, 1), started: clock(), failed: make(chan error, 1)}
+	l.members = members{by: map[string]member{}, live: []string{cfg.id}, changed: l.now}
 	l.w = newWheel(l.t, l.now)
 	l.limit = [lanes]int{vitalLimit, startLimit, customLimit, retryLimit}
 	for i := range l.queue {
@@ -122,13 +137,13 @@ func (l *loop) run() {
 		case <-l.ctx.Done():
 			return
 		case b := <-l.batches:
-			l.now = l.clock()
+			l.wake()
 			l.take(b)
 		case r := <-l.results:
-			l.now = l.clock()
+			l.wake()
 			l.finish(r)
 		case <-tick.C:
-			l.now = l.clock()
+			l.wake()
 		case c := <-l.ping:
 			close(c)
 		}
@@ -140,12 +155,30 @@ func (l *loop) run() {
 	}
 }
 
+// wake looks at the clock.
+func (l *loop) wake() {
+	now := l.clock()
+	asleep := now.Sub(l.now)
+	l.now = now
+	if l.ring != nil && asleep > l.leaseDuration/2 {
+		l.thaw(asleep)
+	}
+}
+
 // turn does what has become due and hands out work.
 func (l *loop) turn() {
 	l.w.advance(l.now, func(i uint32) { l.fire(i) })
 	if l.ring != nil && l.leasesRead {
-		l.ring.advance(l.now, l.tryLease)
+		l.ring.advance(l.now, func(n *node) {
+			if n.held {
+				l.tryLease(n)
+			}
+		})
 		l.dueLeases()
+		if pause := l.now.Sub(l.surveyed); pause > surveyTime || l.lacking > 0 && pause > surveyLacking {
+			l.share() // who is there may have changed by time alone
+			l.survey()
+		}
 	}
 	if !l.cat.changed.IsZero() && !l.now.Before(l.cat.due()) {
 		l.restage()
@@ -299,7 +332,7 @@ func (l *loop) dispatch() {
 		n := l.leaseQueue[0]
 		l.leaseQueue = l.leaseQueue[1:]
 		if l.nodes[n.name] == n {
-			l.send(job{lane: vital, lease: l.leaseTry(n)})
+			l.send(l.leaseJob(n))
 		}
 	}
 	for to := range lanes {

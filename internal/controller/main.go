@@ -98,7 +98,6 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	failed := make(chan error, 1)
 	if cfg.opts.ServerAddress != "" {
 		ln, err := net.Listen("tcp", cfg.opts.ServerAddress)
 		if err != nil {
@@ -106,12 +105,19 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 		}
 		wg.Go(func() {
 			if err := serve(inner, ln, l.handler()); err != nil {
-				failed <- err
+				select {
+				case l.failed <- err:
+				default: // there is a reason to end already
+				}
 			}
 		})
 	}
 	log.Info("started", "id", cfg.id, "lease", l.leaseDuration)
 	l.launchAll()
+	wg.Go(func() { l.readFiles(inner, cfg) })
+	if l.ring != nil {
+		l.readers.Go(func() { l.beMember(inner) })
+	}
 	wg.Go(func() { l.report.run(inner) })
 	renewNodes, renewPods := l.kinds[nodes].renew, l.kinds[pods].renew
 	wg.Go(func() { l.read(inner, renewNodes, renewPods) })
@@ -120,12 +126,13 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-l.failed:
 	}
 	cancel()
 	<-done // from here on the state is ours
 	l.readers.Wait()
 	l.releaseAll()
+	l.leave()
 	return err
 }
 
@@ -135,6 +142,7 @@ func (l *loop) read(ctx context.Context, renewNodes, renewPods <-chan struct{}) 
 	defer wg.Wait()
 	if l.ring != nil {
 		wg.Go(func() { l.readLeases(ctx) })
+		wg.Go(func() { l.readMembers(ctx) })
 	}
 	select {
 	case <-l.staged:
@@ -186,18 +194,25 @@ func forward(ctx context.Context, in <-chan batch, out chan<- batch, seen chan s
 	}
 }
 
-// readLeases reads all leases once, however long it takes.
+// readLeases reads all leases, however long it takes, and again when that is asked for.
 func (l *loop) readLeases(ctx context.Context) {
 	for n := 0; ; n++ {
 		all, err := listLeases(ctx, l.do)
-		if err == nil {
-			select {
-			case l.batches <- batch{leases: all}:
-			case <-ctx.Done():
+		if err != nil {
+			if !wait(ctx, backoff(n)) {
+				return
 			}
+			continue
+		}
+		select {
+		case l.batches <- batch{leases: all}:
+		case <-ctx.Done():
 			return
 		}
-		if !wait(ctx, backoff(n)) {
+		n = 0
+		select {
+		case <-l.list:
+		case <-ctx.Done():
 			return
 		}
 	}

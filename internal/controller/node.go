@@ -21,9 +21,12 @@ type node struct {
 	set       uint16 // address set of its pods
 	bucket    int    // in the ring of renewals
 	lease     lease
-	held      bool // its lease is ours, or there are no leases
-	trying    bool // an attempt at the lease is queued or under way
-	again     bool // make another attempt after that
+	held      bool      // its lease is ours, or there are no leases
+	wanted    bool      // it belongs to us, of all members
+	leaving   bool      // we are giving it up
+	since     time.Time // when it was first seen, or given up
+	trying    bool      // an attempt at the lease is queued or under way
+	again     bool      // make another attempt after that
 	tries     int
 	told      string // holder that was logged
 	confirmed bool   // seen in this epoch
@@ -159,7 +162,7 @@ func (l *loop) observeNode(o *stage.Node) bool {
 		n = nil
 	}
 	if n == nil {
-		n = &node{name: o.Name, uid: string(o.UID)}
+		n = &node{name: o.Name, uid: string(o.UID), wanted: l.wants(o.Name), since: l.now}
 		l.nodes[n.name] = n
 		if l.ring == nil {
 			n.held = true
@@ -167,7 +170,7 @@ func (l *loop) observeNode(o *stage.Node) bool {
 			n.lease = l.known[n.name]
 			delete(l.known, n.name)
 			l.ring.add(n)
-			l.tryLease(n)
+			l.consider(n)
 		}
 	}
 	n.hosts = hostsOf(o.Node, l.opts.NodeIP)

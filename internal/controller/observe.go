@@ -8,12 +8,20 @@ import (
 // take takes a batch of events.
 func (l *loop) take(b batch) {
 	if b.leases != nil {
-		l.known, l.leasesRead = b.leases, true
-		for _, n := range l.nodes {
-			n.lease = l.known[n.name]
-			delete(l.known, n.name)
-			l.tryLease(n)
-		}
+		l.takeLeases(b.leases)
+		return
+	}
+	if b.filesRead {
+		l.takeFiles(b.files)
+		return
+	}
+	if b.kind == classes {
+		l.takeClasses(b)
+		return
+	}
+	if b.kind == memberLeases {
+		l.takeMembers(b)
+		return
 	}
 	if b.refused != nil {
 		l.refuse(b.kind, b.refused)
@@ -87,8 +95,8 @@ func (l *loop) end(k kind) {
 		p.synced = true
 		l.log.Info("watching", "object", p.ref.Kind, "unsettled", l.t.live)
 	}
-	if l.kinds[nodes].synced && l.kinds[pods].synced {
-		l.ready.Store(true)
+	if l.kinds[nodes].synced && l.kinds[pods].synced && l.ready.CompareAndSwap(false, true) {
+		close(l.complete)
 	}
 }
 

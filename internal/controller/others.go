@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,11 +32,11 @@ func (l *loop) holdOthers() {
 	if l.others != nil {
 		return
 	}
-	l.others = &node{name: othersLease, held: l.ring == nil, confirmed: true}
+	l.others = &node{name: othersLease, held: l.ring == nil, confirmed: true, wanted: l.wants(othersLease), since: l.now}
 	l.nodes[othersLease] = l.others
 	if l.ring != nil {
 		l.ring.add(l.others)
-		l.tryLease(l.others)
+		l.consider(l.others)
 	}
 }
 
@@ -57,7 +59,65 @@ func (l *loop) launch(k kind) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	p.stop = cancel
 	ref, renew := p.ref, p.renew
-	l.readers.Go(func() { l.readKind(ctx, k, ref, renew) })
+	var first <-chan struct{}
+	if l.needsClasses(p.stages) {
+		first = l.readClasses()
+	}
+	l.readers.Go(func() {
+		if first != nil {
+			select {
+			case <-first:
+			case <-ctx.Done():
+			}
+		}
+		l.readKind(ctx, k, ref, renew)
+	})
+}
+
+// needsClasses reports whether a template of the stages looks at StorageClasses.
+func (l *loop) needsClasses(stages []*api.Stage) bool {
+	return slices.ContainsFunc(stages, func(s *api.Stage) bool {
+		return slices.ContainsFunc(s.Spec.Steps, func(st api.Step) bool {
+			return st.Apply != nil && strings.Contains(st.Apply.Template, classFunc) ||
+				st.Patch != nil && strings.Contains(st.Patch.Template, classFunc)
+		})
+	})
+}
+
+// classFunc is the function of templates that returns a StorageClass.
+const classFunc = "StorageClass"
+
+// readClasses starts the reader of StorageClasses, once, and returns what is closed when all were read.
+func (l *loop) readClasses() <-chan struct{} {
+	if l.classesKnown == nil {
+		l.classesKnown = make(chan struct{})
+		l.readers.Go(func() {
+			p := l.kinds[classes]
+			(&reader{kind: classes, name: p.ref.Kind, path: p.where.Path("", ""), renew: p.renew, do: l.do, out: l.batches, log: l.log}).run(l.ctx)
+		})
+	}
+	return l.classesKnown
+}
+
+// takeClasses takes a batch of events of StorageClasses. If we may not read them, there are none to us.
+func (l *loop) takeClasses(b batch) {
+	if b.begin {
+		l.classes = map[string]any{}
+	}
+	for _, e := range b.events {
+		if name := e.obj.Meta().Name; e.gone {
+			delete(l.classes, name)
+		} else {
+			l.classes[name] = e.obj.Tree()
+		}
+	}
+	if b.end || b.refused != nil {
+		select {
+		case <-l.classesKnown:
+		default:
+			close(l.classesKnown)
+		}
+	}
 }
 
 // readKind reads the objects of a kind that may come and go, such as a custom one.
@@ -72,6 +132,9 @@ func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew 
 				lost, n = false, 1
 			}
 			err = errNoKind
+		}
+		if ctx.Err() != nil {
+			return
 		}
 		if !lost && (apierrors.IsNotFound(err) || errors.Is(err, errNoKind)) {
 			lost = true

@@ -277,6 +277,12 @@ func (l *loop) templateFuncs() map[string]any {
 			ips, err := podIPs(node, host, more...)
 			return head(ips), err
 		},
+		classFunc: func(name any) any {
+			if c, ok := l.classes[text(name)]; ok {
+				return c
+			}
+			return map[string]any{}
+		},
 		"PodIP": func() (string, error) {
 			ips, err := l.takeAddress("")
 			return head(ips), err

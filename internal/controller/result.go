@@ -1,9 +1,14 @@
 package controller
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kwokctl/internal/api"
 	"kwokctl/internal/stage"
 )
 
@@ -39,9 +44,7 @@ func (l *loop) finish(r *result) {
 		r.try = r.job.lease
 		l.leased(r)
 	case r.release != nil:
-		if r.err != nil {
-			l.log.Debug("release lease", "object", r.release.node, "err", r.err)
-		}
+		l.released(r)
 	case r.get != nil:
 		l.fetched(r)
 	default:
@@ -80,9 +83,14 @@ func (l *loop) moved(r *result) {
 		if fault == nil {
 			fault = r.reply.fault()
 		}
+		if r.code == http.StatusNotFound && r.done < len(r.move.actions) && r.move.actions[r.done].Subresource != "" {
+			fault = fmt.Errorf("spec.steps[].patch.subresource %q: %w", r.move.actions[r.done].Subresource, fault)
+		}
 		l.blame(e.kind, &stage.StageError{Stage: r.move.stage, Err: fault}, l.stub(i))
 		if r.err == nil && r.code == http.StatusUnsupportedMediaType {
-			l.setAside(e.kind, r.move.stage, "Unsupported", fault)
+			l.setAside(e.kind, r.move.stage, "Unsupported", &stage.StageError{Stage: r.move.stage, Err: fmt.Errorf("spec.steps[].patch.type: %w", fault)})
+		} else if l.bad[r.move.stage] <= 3 {
+			l.failsOn(r.move.stage, l.nameOf(i), fault)
 		}
 		e.tries = min(e.tries+1, 16)
 		if e.flags&again != 0 {
@@ -90,6 +98,15 @@ func (l *loop) moved(r *result) {
 		}
 		l.wait(i, 5*patience(e.tries))
 	}
+}
+
+// failsOn announces that a stage cannot be played on an object. It goes on, on others and later.
+func (l *loop) failsOn(name, object string, err error) {
+	refer := corev1.ObjectReference{APIVersion: api.Version, Kind: "Stage", Name: name}
+	if live := l.cat.live[name]; live != nil {
+		refer.UID = types.UID(live.uid)
+	}
+	l.report.event(refer, "Warning", "StageFails", "on "+object+": "+err.Error())
 }
 
 // stub is enough of an object to name it.

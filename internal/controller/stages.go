@@ -106,7 +106,7 @@ func (l *loop) restage() {
 // deal gives each kind its stages.
 func (l *loop) deal(sets map[api.ResourceRef][]*api.Stage) {
 	for k, p := range l.kinds {
-		if kind(k) == stageObjects {
+		if !kind(k).played() {
 			continue
 		}
 		if list := sets[p.ref]; !slices.Equal(list, p.stages) {
@@ -297,7 +297,7 @@ const (
 func (l *loop) judge() {
 	of := map[api.ResourceRef]*player{}
 	for k, p := range l.kinds {
-		if kind(k) != stageObjects {
+		if kind(k).played() {
 			of[p.ref] = p
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kwokctl/internal/api"
 	"kwokctl/internal/kube"
 	"kwokctl/internal/stage"
 )
@@ -35,7 +36,9 @@ type batch struct {
 	where      *kube.Resource   // with begin: where the kind lives, if that had to be found
 	missing    bool             // the API server does not have the kind
 	refused    error            // we have no right to read it
-	leases     map[string]lease // all leases there are, once
+	leases     map[string]lease // all leases there are
+	files      []*api.Stage     // all Stages in files, when those changed
+	filesRead  bool
 }
 
 // reader watches one kind and never stops: it resumes where it was, or begins a new epoch when it cannot.

@@ -5,13 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -231,88 +228,6 @@ func TestScaleTemplateOfDefaultFile(t *testing.T) {
 	}
 	w.fails(1, []string{"2 outputs, not 1"}, "scale", "note", "--name", "a", "--param", ".,.")
 	w.fails(1, []string{"cat", "node, pod"}, "scale", "cat", "--name", "a")
-}
-
-func TestComponentAlone(t *testing.T) {
-	w := newWorld(t)
-	w.create("a")
-	before := w.components("a")
-	w.ok("stop", "component", "kube-scheduler", "--name", "a")
-	w.ok("stop", "component", "kube-scheduler", "--name", "a")
-	after := w.components("a")
-	if after["kube-scheduler"].State != "Stopped" || after["kube-apiserver"].PID != before["kube-apiserver"].PID {
-		t.Errorf("%+v", after)
-	}
-	if got := w.status("a"); got != "NotReady" {
-		t.Errorf("status of the cluster: %s", got)
-	}
-	w.ok("start", "component", "kube-scheduler", "--name", "a")
-	w.ok("start", "component", "kube-scheduler", "--name", "a")
-	if got := w.status("a"); got != "Ready" {
-		t.Errorf("status of the cluster: %s", got)
-	}
-	w.ok("stop", "cluster", "--name", "a")
-	w.ok("start", "component", "kube-apiserver", "--name", "a") // with etcd, which it needs
-	after = w.components("a")
-	if after["etcd"].State != "Ready" || after["kube-apiserver"].State != "Ready" || after["kube-scheduler"].State != "Stopped" {
-		t.Errorf("%+v", after)
-	}
-	w.fails(1, []string{`no component "nobody"`, "kube-scheduler"}, "stop", "component", "nobody", "--name", "a")
-	w.fails(1, []string{"no such cluster"}, "start", "component", "etcd", "--name", "nobody")
-}
-
-func TestExportLogs(t *testing.T) {
-	w := newWorld(t)
-	w.create("a")
-	to := filepath.Join(w.home, "ci", "logs")
-	dir := filepath.Join(to, "a")
-	if got := w.ok("--name", "a", "export", "logs", to); got != dir+"\n" {
-		t.Errorf("%q", got)
-	}
-	for _, name := range []string{"kwok.yaml", "binary-info.txt", "components/etcd.log", "components/kube-apiserver.log", "components/kube-controller-manager.log",
-		"components/kube-scheduler.log", "components/kwok-controller.log", "components/supervisor.log"} {
-		if read(filepath.Join(dir, name)) == "" {
-			t.Errorf("%s is missing or empty", name)
-		}
-	}
-	w.fails(1, []string{dir, "has logs already"}, "--name", "a", "export", "logs", to)
-	if got := w.ok("--name", "a", "export", "logs"); got != filepath.Join(w.cluster("a"), "export", "logs")+"\n" {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestPortForward(t *testing.T) {
-	w := newWorld(t)
-	w.create("a")
-	for port, path := range map[string]string{"kwok-controller :http": "/healthz", "etcd :client": "/health"} {
-		r := w.begin(w.command(context.Background(), append([]string{"--name", "a", "port-forward"}, strings.Fields(port)...)...))
-		address := func() string {
-			_, rest, _ := strings.Cut(r.errs.String(), "Forwarding ")
-			address, _, _ := strings.Cut(rest, " to ")
-			return address
-		}
-		w.eventually(10*time.Second, "the port is told", func() bool { return address() != "" })
-		if !strings.HasPrefix(address(), "127.0.0.1:") {
-			t.Errorf("it listens at %s", address())
-		}
-		resp, err := http.Get("http://" + address() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 || len(body) == 0 {
-			t.Errorf("%s: %s %q", port, resp.Status, body)
-		}
-		if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
-			t.Fatal(err)
-		}
-		if res := r.wait(); res.code != 0 {
-			t.Errorf("%s: %+v", port, res)
-		}
-	}
-	w.fails(1, []string{`no port "x"`, "http ("}, "--name", "a", "port-forward", "kwok-controller", "8080:x")
-	w.fails(2, []string{"LOCAL:PORT"}, "--name", "a", "port-forward", "kwok-controller", "99999:http")
 }
 
 func TestKubeconfigForOthers(t *testing.T) {

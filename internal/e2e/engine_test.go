@@ -71,12 +71,12 @@ func (w *world) addresses(name, cidr string) {
 
 // A controller that was killed goes on where it was: what is at rest is not written to.
 func TestControllerKilled(t *testing.T) {
-	const first, then = 600, 200
+	first, then, patience := size(600, 50_000), size(200, 2000), 90*time.Second+time.Duration(size(0, 900))*time.Second
 	w := newWorld(t)
 	w.create("killed")
-	w.ok("scale", "node", "--replicas", "20", "--name", "killed")
+	w.ok("scale", "node", "--replicas", fmt.Sprint(size(20, 1000)), "--name", "killed")
 	w.kubectl("killed", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(first))
-	w.eventually(90*time.Second, "pods are Ready", w.allReady("killed", first))
+	w.eventually(patience, "pods are Ready", w.allReady("killed", first))
 	before := map[string]string{}
 	for _, p := range w.pods("killed") {
 		before[p.Metadata.UID] = p.Metadata.ResourceVersion
@@ -84,7 +84,9 @@ func TestControllerKilled(t *testing.T) {
 	pid := w.components("killed")["kwok-controller"].PID
 	w.kubectl("killed", "create", "deployment", "b", "--image", "i", "--replicas", fmt.Sprint(then))
 	w.signal(pid, syscall.SIGKILL)
+	began := time.Now()
 	w.eventually(60*time.Second, "all pods are Ready after the kill", w.allReady("killed", first+then))
+	t.Logf("%d pods, %d of them made around the kill: all Ready after %s", first+then, then, time.Since(began).Round(100*time.Millisecond))
 	written := 0
 	for _, p := range w.pods("killed") {
 		if v, ok := before[p.Metadata.UID]; ok && v != p.Metadata.ResourceVersion {
@@ -102,12 +104,12 @@ func TestControllerKilled(t *testing.T) {
 
 // An API server that is killed while pods are made leaves none behind.
 func TestServerKilledUnderLoad(t *testing.T) {
-	const pods = 600
+	pods, kills := size(600, 20_000), size(2, 10)
 	w := newWorld(t)
 	w.create("load")
-	w.ok("scale", "node", "--replicas", "20", "--name", "load")
+	w.ok("scale", "node", "--replicas", fmt.Sprint(size(20, 500)), "--name", "load")
 	w.kubectl("load", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(pods))
-	for range 2 {
+	for range kills {
 		w.eventually(30*time.Second, "some pods are there", func() bool {
 			return len(w.run("--name", "load", "kubectl", "get", "pods", "-o", "name").stdout) > 100
 		})
@@ -116,7 +118,10 @@ func TestServerKilledUnderLoad(t *testing.T) {
 			return w.run("--name", "load", "kubectl", "get", "--raw", "/readyz").code == 0
 		})
 	}
-	w.eventually(60*time.Second, "all pods are Ready after the last kill", w.allReady("load", pods))
+	began := time.Now()
+	// The pods that were not yet made when the last kill came take as long as they take.
+	w.eventually(60*time.Second+time.Duration(size(0, 300))*time.Second, "all pods are Ready after the last kill", w.allReady("load", pods))
+	t.Logf("%d pods, %d kills: all Ready %s after the last", pods, kills, time.Since(began).Round(100*time.Millisecond))
 	w.addresses("load", "10.0.0.0/8")
 }
 

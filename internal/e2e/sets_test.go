@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // TestShippedSets applies the stage sets as a user would, with kubectl apply -k, and looks at what they do.
@@ -37,10 +41,12 @@ func TestShippedSets(t *testing.T) {
 	w.kubectl("sets", "delete", "stages", "--all")
 	w.kubectl("sets", "apply", "-k", set("pod/general"))
 	w.kubectl("sets", "wait", "stages", "--all", "--for", "condition=Ready", "--timeout", "30s") // until then pods are played by others
-	t.Run("general", func(t *testing.T) { w.in(t).general() })
+	began := time.Now()
+	w.startGeneral() // takes its time, as real pods do; meanwhile others are looked at
 	w.kubectl("sets", "apply", "-k", set("volume/fast"))
 	w.kubectl("sets", "wait", "stages", "--all", "--for", "condition=Ready", "--timeout", "30s")
 	t.Run("volumes", func(t *testing.T) { w.in(t).volumes() })
+	t.Run("general", func(t *testing.T) { w.in(t).general(began) })
 }
 
 func (w *world) chaos() {
@@ -64,9 +70,13 @@ func (w *world) chaos() {
 	w.kubectl("sets", "wait", "node", "node-000000", "--for", "condition=Ready", "--timeout", "30s")
 }
 
-func (w *world) general() {
-	w.apply("sets", `{apiVersion: v1, kind: Pod, metadata: {name: g}, spec: {containers: [{name: a, image: i}],
+// A pod lives a second or two in each stage, and goes within its grace period.
+func (w *world) startGeneral() {
+	w.apply("sets", `{apiVersion: v1, kind: Pod, metadata: {name: g}, spec: {terminationGracePeriodSeconds: 4, containers: [{name: a, image: i}],
   initContainers: [{name: once, image: i}, {name: sidecar, image: i, restartPolicy: Always}]}}`)
+}
+
+func (w *world) general(began time.Time) {
 	w.kubectl("sets", "wait", "pod", "g", "--for", "condition=Ready", "--timeout", "60s")
 	if got := w.kubectl("sets", "get", "pod", "g", "--no-headers"); !strings.Contains(got, "2/2") || !strings.Contains(got, "Running") {
 		w.t.Errorf("got %s", got)
@@ -74,7 +84,20 @@ func (w *world) general() {
 	w.eventually(10*time.Second, "an Event tells of it", func() bool {
 		return strings.Contains(w.kubectl("sets", "get", "events", "--field-selector", "involvedObject.name=g"), "Created container")
 	})
+	p, err := w.client("sets").CoreV1().Pods("default").Get(context.Background(), "g", metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, c := range p.Status.Conditions { // create, two of init containers, ready: a second each, at least
+		if took := c.LastTransitionTime.Sub(began); c.Type == corev1.PodReady && took < 3*time.Second {
+			w.t.Errorf("Ready after %s", took)
+		}
+	}
+	began = time.Now()
 	w.kubectl("sets", "delete", "pod", "g", "--timeout", "60s")
+	if took := time.Since(began); took < time.Second {
+		w.t.Errorf("gone after %s", took)
+	}
 }
 
 // volumes plays the set that binds by itself beside the volume controller, which binds too: both must agree.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -11,9 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-// soak is how often make soak runs what else is run once, and smaller.
-var soak = flag.Int("soak", 0, "runs of TestOrderedStatefulSet at full size, and kills in TestRestoreKilled; 0 is one small run")
 
 const ordered = `
 apiVersion: apps/v1

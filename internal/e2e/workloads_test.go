@@ -29,6 +29,31 @@ spec:
     spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 `
 
+// late is a class whose volumes are made when a pod needs them, and stay when their claim goes.
+const late = `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: late}
+provisioner: kwok.x-k8s.io/volume
+reclaimPolicy: Retain
+volumeBindingMode: WaitForFirstConsumer
+mountOptions: [noatime]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: late}
+spec: {storageClassName: late, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`
+
+const consumer = `
+apiVersion: v1
+kind: Pod
+metadata: {name: consumer}
+spec:
+  volumes: [{name: data, persistentVolumeClaim: {claimName: late}}]
+  containers: [{name: a, image: i, volumeMounts: [{name: data, mountPath: /data}]}]
+`
+
 const daemons = `
 apiVersion: apps/v1
 kind: DaemonSet
@@ -77,7 +102,7 @@ func TestWorkloads(t *testing.T) {
 	w := newWorld(t)
 	w.create("work")
 	w.ok("scale", "node", "--replicas", "4", "--name", "work")
-	for _, manifest := range []string{jobs, claims, daemons, gated} {
+	for _, manifest := range []string{jobs, claims, late, daemons, gated} {
 		w.apply("work", manifest)
 	}
 	t.Run("claims", func(t *testing.T) { w.in(t).claims() })
@@ -88,13 +113,29 @@ func TestWorkloads(t *testing.T) {
 
 func (w *world) claims() {
 	w.kubectl("work", "rollout", "status", "statefulset", "db", "--timeout", "60s")
-	if got := w.kubectl("work", "get", "pvc", "-o", "jsonpath={.items[*].status.phase}"); got != "Bound Bound Bound" {
+	if got := w.kubectl("work", "get", "pvc", "-l", "app=db", "-o", "jsonpath={.items[*].status.phase}"); got != "Bound Bound Bound" {
 		w.t.Errorf("claims: %s", got)
 	}
 	w.kubectl("work", "delete", "statefulset", "db")
 	w.eventually(60*time.Second, "claims and volumes go with the set", func() bool {
-		return w.kubectl("work", "get", "pvc,pv", "-o", "name") == ""
+		return !strings.Contains(w.kubectl("work", "get", "pvc,pv", "-o", "name"), "data-db")
 	})
+	w.lateClaim()
+}
+
+func (w *world) lateClaim() {
+	if got := w.kubectl("work", "get", "pvc,pv", "-o", "jsonpath={.items[*].status.phase}"); got != "Pending" {
+		w.t.Errorf("claims and volumes before there is a pod: %s", got)
+	}
+	w.apply("work", consumer)
+	w.kubectl("work", "wait", "pod", "consumer", "--for", "condition=Ready", "--timeout", "30s")
+	if got := w.kubectl("work", "get", "pvc,pv", "-o", "jsonpath={.items[*].status.phase} {.items[1].spec.mountOptions}"); got != `Bound Bound ["noatime"]` {
+		w.t.Errorf("claim and volume of the pod: %s", got)
+	}
+	w.kubectl("work", "delete", "pod", "consumer")
+	w.kubectl("work", "delete", "pvc", "late", "--timeout", "30s")
+	w.kubectl("work", "wait", "pv", "--all", "--for", "jsonpath={.status.phase}=Released", "--timeout", "30s")
+	w.kubectl("work", "delete", "pv", "--all")
 }
 
 func (w *world) daemons() {

@@ -38,6 +38,7 @@ func stubs() expr.Funcs {
 	for _, name := range strings.Fields("NodeIP NodeName NodePort PodIP NodeIPWith PodIPWith Now now Version") {
 		f[name] = func(args ...any) string { return call(name, args) }
 	}
+	f["StorageClass"] = func(any) any { return map[string]any{} }
 	for _, name := range strings.Fields("NodeIPsWith PodIPsWith") {
 		f[name] = func(args ...any) []any {
 			text := strings.TrimPrefix(call(name, args), "<")

@@ -85,16 +85,17 @@ func virtualFuncs(version string, v *virtual) expr.Funcs {
 		return []any{virtualPodIP}
 	}
 	return expr.Base(version, v.now).With(expr.Funcs{
-		"Now":         func() string { return clock(v.now) },
-		"now":         func() time.Time { return v.now },
-		"NodeIP":      func() string { return virtualNodeIP },
-		"NodeName":    func() string { return "localhost" },
-		"NodePort":    func() int { return 10247 },
-		"NodeIPsWith": func(any) []any { return []any{virtualNodeIP} },
-		"NodeIPWith":  func(any) string { return virtualNodeIP },
-		"PodIPsWith":  podIPs,
-		"PodIPWith":   func(node, host any, more ...any) any { return podIPs(node, host, more...)[0] },
-		"PodIP":       func() string { return virtualPodIP },
+		"Now":          func() string { return clock(v.now) },
+		"now":          func() time.Time { return v.now },
+		"NodeIP":       func() string { return virtualNodeIP },
+		"NodeName":     func() string { return "localhost" },
+		"NodePort":     func() int { return 10247 },
+		"NodeIPsWith":  func(any) []any { return []any{virtualNodeIP} },
+		"NodeIPWith":   func(any) string { return virtualNodeIP },
+		"PodIPsWith":   podIPs,
+		"PodIPWith":    func(node, host any, more ...any) any { return podIPs(node, host, more...)[0] },
+		"PodIP":        func() string { return virtualPodIP },
+		"StorageClass": func(any) any { return map[string]any{} }, // there is none
 	})
 }
 

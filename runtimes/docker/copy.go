@@ -26,6 +26,11 @@ func (r *Runtime) copyFiles(ctx context.Context, e *engine, specs []runtimes.Spe
 	return wrap("copy files into container "+r.container(specs[0].Name), err)
 }
 
+// directory is the head of a directory that belongs to the components, in a tar archive.
+func directory(name string) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o700, Uid: user, Gid: user}
+}
+
 // pack returns the files of the cluster directory as a tar archive, but those that are to stay on this machine.
 func (r *Runtime) pack(specs []runtimes.Spec) ([]byte, error) {
 	var b bytes.Buffer
@@ -42,7 +47,7 @@ func (r *Runtime) pack(specs []runtimes.Spec) ([]byte, error) {
 		case r.kept(name, specs):
 			return nil
 		case d.IsDir():
-			return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o700, Uid: user, Gid: user})
+			return t.WriteHeader(directory(name))
 		case !d.Type().IsRegular():
 			return nil
 		}

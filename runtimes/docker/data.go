@@ -59,10 +59,23 @@ func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) erro
 	return r.save(e.state)
 }
 
-// fill copies a directory into a volume, by way of a container that never runs.
+// fill copies a directory into a volume.
 func (r *Runtime) fill(ctx context.Context, e *engine, s runtimes.Spec, volume, image, dir string) error {
 	target := path.Join(WorkDir, s.Data)
-	name := r.container(s.Name) + "-copy"
+	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: volume, Target: target}}
+	return r.carrier(ctx, e, image, mounts, func(name string) error {
+		in, out := io.Pipe()
+		go func() { out.CloseWithError(packAll(out, dir)) }()
+		_, err := e.CopyToContainer(ctx, name, client.CopyToContainerOptions{DestinationPath: target, Content: in})
+		in.CloseWithError(errors.New("the engine reads no more"))
+		return wrap("copy data into volume "+volume, err)
+	})
+}
+
+// carrier makes a container of our image, which never runs, for as long as do takes. A fresh volume takes owner and mode
+// from it.
+func (r *Runtime) carrier(ctx context.Context, e *engine, image string, mounts []mount.Mount, do func(name string) error) error {
+	name := r.project() + "-copy"
 	remove := func() {
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 		defer cancel()
@@ -75,19 +88,14 @@ func (r *Runtime) fill(ctx context.Context, e *engine, s runtimes.Spec, volume, 
 	}
 	defer cancel()
 	if _, err := e.ContainerCreate(one, client.ContainerCreateOptions{
-		Name:   name,
-		Config: &container.Config{Image: image, Labels: r.labels(e, "")},
-		HostConfig: &container.HostConfig{NetworkMode: "none",
-			Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: volume, Target: target}}},
+		Name:       name,
+		Config:     &container.Config{Image: image, Labels: r.labels(e, "")},
+		HostConfig: &container.HostConfig{NetworkMode: "none", Mounts: mounts},
 	}); err != nil {
 		return wrap("create container "+name, err)
 	}
 	defer remove()
-	in, out := io.Pipe()
-	go func() { out.CloseWithError(packAll(out, dir)) }()
-	_, err = e.CopyToContainer(ctx, name, client.CopyToContainerOptions{DestinationPath: target, Content: in})
-	in.CloseWithError(errors.New("the engine reads no more"))
-	return wrap("copy data into volume "+volume, err)
+	return do(name)
 }
 
 // packAll writes a directory as a tar archive.
@@ -98,7 +106,7 @@ func packAll(w io.Writer, dir string) error {
 		case err != nil:
 			return err
 		case d.IsDir():
-			return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o700, Uid: user, Gid: user})
+			return t.WriteHeader(directory(name))
 		case !d.Type().IsRegular():
 			return nil
 		}

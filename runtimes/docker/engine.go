@@ -87,17 +87,21 @@ func (r *Runtime) openOrChoose(ctx context.Context) (*engine, error) {
 	if e != nil || err != nil {
 		return e, err
 	}
+	if e, err = r.choose(ctx); err != nil {
+		return nil, err
+	}
+	return e, r.save(e.state)
+}
+
+// choose connects to the engine that a new cluster is made on. Nothing is written.
+func (r *Runtime) choose(ctx context.Context) (*engine, error) {
 	at, err := find(r.Engine, r.Getenv)
 	if err != nil {
 		return nil, err
 	}
 	id := make([]byte, 8)
 	_, _ = rand.Read(id) // never fails
-	s := state{ID: hex.EncodeToString(id), Engine: r.Engine, At: at}
-	if e, err = connect(ctx, s, r.Patience); err != nil {
-		return nil, err
-	}
-	return e, r.save(s)
+	return connect(ctx, state{ID: hex.EncodeToString(id), Engine: r.Engine, At: at}, r.Patience)
 }
 
 // Available implements runtimes.Runtime.

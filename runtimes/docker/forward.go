@@ -14,10 +14,10 @@ import (
 	"kwokctl/runtimes"
 )
 
-// Forward listens on a unix socket of this machine, and connects whoever comes to address, of the network "unix" or
-// "tcp", inside the container of a component. It needs no port of the engine's machine, wherever that is. With done
+// Forward listens on a unix socket of this machine, and connects whoever comes to a unix socket of a component, in the
+// cluster directory of its container. It needs no port of the engine's machine, wherever that is. With done
 // the listener ends; connections go on until either side ends them.
-func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address, socket string) (done func(), err error) {
+func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket string) (done func(), err error) {
 	e, err := r.open(ctx)
 	if err != nil {
 		return nil, err
@@ -29,8 +29,8 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	c := have[s.Name]
-	if c.State != container.StateRunning {
+	at := host(have, []runtimes.Spec{s})
+	if have[s.Name].State != container.StateRunning {
 		return nil, errors.Join(fmt.Errorf("%s does not run", s.Name), e.Close())
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -51,7 +51,7 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address
 			}
 			go func() {
 				defer conn.Close()
-				if err := e.join(conn, c.ID, network, address); err != nil {
+				if err := r.join(conn, e, at, address); err != nil {
 					r.Log.Debug("forwarding ended", "component", s.Name, "err", err)
 				}
 			}()
@@ -60,9 +60,9 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address
 	return func() { l.Close() }, nil
 }
 
-// join copies between a connection and an address inside a container until either ends.
-func (e *engine) join(conn net.Conn, container, network, address string) error {
-	s, err := e.exec(context.Background(), container, "/bin/"+DialApplet, network, address)
+// join copies between a connection and a unix socket in the cluster directory of containers until either ends.
+func (r *Runtime) join(conn net.Conn, e *engine, host, address string) error {
+	s, err := r.beside(context.Background(), e, host, "/bin/"+DialApplet, "unix", address)
 	if err != nil {
 		return err
 	}

@@ -28,26 +28,15 @@ type image struct {
 	binary   string
 	programs []string
 	data     []string // directories in the cluster directory that are volumes of their own
-	arch     string
-}
-
-// layerSum is what must be known of a layer before it is written.
-type layerSum struct {
-	hash string
-	size int64
 }
 
 // name is that of the image. It follows from the content, so that an image is made once and never mistaken.
-func (l layerSum) name() string { return imageName + ":" + l.hash[:16] }
-
-// sum writes the layer to nowhere.
-func (i image) sum() (layerSum, error) {
-	var size counter
+func (i image) name() (string, error) {
 	hash := sha256.New()
-	if err := i.layer(io.MultiWriter(hash, &size)); err != nil {
-		return layerSum{}, fmt.Errorf("make image: %w", err)
+	if err := i.layer(hash); err != nil {
+		return "", fmt.Errorf("make image: %w", err)
 	}
-	return layerSum{hex.EncodeToString(hash.Sum(nil)), int64(size)}, nil
+	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:16], nil
 }
 
 // layer writes the file system of the image. The same binary gives the same bytes.
@@ -86,49 +75,11 @@ func (i image) layer(w io.Writer) error {
 	return t.Close()
 }
 
-// archive writes the image in the form that engines load.
-func (i image) archive(w io.Writer, sum layerSum) error {
-	config, err := json.Marshal(map[string]any{
-		"architecture": i.arch, "os": "linux",
-		"config": map[string]any{
-			"User": fmt.Sprintf("%d:%d", user, user), "WorkingDir": WorkDir, "Entrypoint": []string{"/bin/kwokctl"},
-			"Labels": map[string]string{imageLabel: "kwokctl"},
-		},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum.hash}},
-	})
-	if err != nil {
-		return err
+// settings are what an image says besides its layer, in the words that engines take with one.
+func settings() []string {
+	return []string{
+		fmt.Sprintf("USER %d:%d", user, user), "WORKDIR " + WorkDir, `ENTRYPOINT ["/bin/kwokctl"]`, "LABEL " + imageLabel + "=kwokctl",
 	}
-	id := sha256.Sum256(config)
-	configName := hex.EncodeToString(id[:]) + ".json"
-	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{sum.name()}, "Layers": []string{sum.hash + ".tar"}}})
-	if err != nil {
-		return err
-	}
-	t := tar.NewWriter(w)
-	for file, data := range map[string][]byte{configName: config, "manifest.json": manifest} {
-		if err := t.WriteHeader(&tar.Header{Name: file, Mode: 0o644, Size: int64(len(data))}); err != nil {
-			return err
-		}
-		if _, err := t.Write(data); err != nil {
-			return err
-		}
-	}
-	if err := t.WriteHeader(&tar.Header{Name: sum.hash + ".tar", Mode: 0o644, Size: sum.size}); err != nil {
-		return err
-	}
-	if err := i.layer(t); err != nil {
-		return err
-	}
-	return t.Close()
-}
-
-// counter counts bytes.
-type counter int64
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
 }
 
 // ensureImage returns the name of the image of this binary, having made it unless the engine has it.
@@ -137,18 +88,18 @@ func (r *Runtime) ensureImage(ctx context.Context, e *engine, info system.Info) 
 	if err != nil {
 		return "", err
 	}
-	sum, err := i.sum()
+	name, err := i.name()
 	if err != nil {
 		return "", err
 	}
-	name := sum.name()
 	if _, err = e.ImageInspect(ctx, name); err == nil || !missing(err) {
 		return name, wrap("look for image", err)
 	}
 	began := time.Now()
 	in, out := io.Pipe()
-	go func() { out.CloseWithError(i.archive(out, sum)) }()
-	answer, err := e.ImageLoad(ctx, in, client.ImageLoadWithQuiet(true))
+	go func() { out.CloseWithError(i.layer(out)) }()
+	// As a bare layer it is stored as it comes; an archive of an image would be unpacked first.
+	answer, err := e.ImageImport(ctx, client.ImageImportSource{Source: in, SourceName: "-"}, name, client.ImageImportOptions{Changes: settings()})
 	in.CloseWithError(errors.New("the engine reads no more"))
 	if err != nil {
 		return "", wrap("load image", err)
@@ -200,7 +151,7 @@ func (r *Runtime) image(machine string) (image, error) {
 		}
 	}
 	programs := append([]string{ProbeApplet, DialApplet}, r.Programs...)
-	return image{binary: self, programs: programs, data: r.Data, arch: arch}, nil
+	return image{binary: self, programs: programs, data: r.Data}, nil
 }
 
 // Place is an engine, wherever it is.

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,14 +53,20 @@ func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec)
 	if err != nil {
 		return wrap("ask the engine about itself", err)
 	}
+	network := make(chan error, 1)
+	go func() { network <- r.ensureNetwork(ctx, e) }()
 	image, err := r.ensureImage(ctx, e, info.Info)
+	if made := <-network; err == nil {
+		err = made
+	}
 	if err != nil {
 		return err
 	}
-	if err := r.ensureNetwork(ctx, e); err != nil {
+	others, err := r.foreigns(ctx, e, specs)
+	if err != nil {
 		return err
 	}
-	if err := r.ensureVolumes(ctx, e, specs); err != nil {
+	if err := r.ensureVolumes(ctx, e, specs, image); err != nil {
 		return err
 	}
 	have, err := r.containers(ctx, e)
@@ -66,7 +74,7 @@ func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec)
 		return err
 	}
 	return each(specs, func(s runtimes.Spec) error {
-		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, info.Info), have[s.Name])
+		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, others, info.Info), have[s.Name])
 	})
 }
 
@@ -129,11 +137,15 @@ func (r *Runtime) dataVolume(s runtimes.Spec, number int) string {
 	return name
 }
 
-func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes.Spec) error {
+func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes.Spec, image string) error {
 	of := map[string]string{r.fileVolume(): ""} // component by name of volume
+	all := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}}
+	others := false
 	for _, s := range specs {
+		others = others || s.Image != ""
 		if s.Data != "" {
 			of[r.dataVolume(s, e.Volumes)] = s.Name
+			all = append(all, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(WorkDir, s.Data)})
 		}
 	}
 	list, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: e.ours()})
@@ -162,6 +174,11 @@ func (r *Runtime) ensureVolumes(ctx context.Context, e *engine, specs []runtimes
 	}
 	if e.Made {
 		return nil
+	}
+	if others { // which volumes could take for what is in their images
+		if err := r.carrier(ctx, e, image, all, func(string) error { return nil }); err != nil {
+			return err
+		}
 	}
 	e.Made = true
 	return r.save(e.state)
@@ -203,14 +220,8 @@ func (r *Runtime) ensureContainer(ctx context.Context, e *engine, want client.Co
 }
 
 // describe says everything about the container of a component. It is pure.
-func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, image string, info system.Info) client.ContainerCreateOptions {
-	ports, published := network.PortSet{}, network.PortMap{}
-	at, _ := netip.ParseAddr(r.Publish) // an address that is none means any
-	for _, p := range s.Ports {
-		port, _ := network.PortFrom(uint16(p.Number), network.TCP)
-		ports[port] = struct{}{}
-		published[port] = []network.PortBinding{{HostIP: at, HostPort: port.Port()}}
-	}
+func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, image string, others foreign, info system.Info) client.ContainerCreateOptions {
+	ports, published := r.ports(s)
 	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}}
 	if s.Data != "" {
 		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(WorkDir, s.Data)})
@@ -218,31 +229,40 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 	grace := stopGrace
 	config := &container.Config{
 		Image: image, User: fmt.Sprintf("%d:%d", user, user), WorkingDir: WorkDir,
-		Entrypoint: []string{"/bin/" + s.Name}, Cmd: s.Args,
-		Env:          append(slices.Clone(s.Env), "HOME="+WorkDir, runtimes.GateEnv+"="+gate(s, all)),
+		Entrypoint: others.entrypoint(s), Cmd: s.Args,
+		Env:          append(slices.Clone(s.Env), "HOME="+WorkDir),
 		ExposedPorts: ports, StopTimeout: &grace, StopSignal: "SIGTERM",
-		Healthcheck: &container.HealthConfig{
-			Test:     []string{"CMD", "/bin/" + ProbeApplet, "health", encode([]question{{s.Name, s.Probe}})},
-			Interval: healthEvery, Timeout: 10 * time.Second, StartPeriod: healthEvery, Retries: 2,
-		},
 	}
 	host := &container.HostConfig{
 		NetworkMode: container.NetworkMode(r.project()), PortBindings: published, Mounts: mounts,
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
 		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
-		Resources:      container.Resources{Ulimits: []*container.Ulimit{{Name: "nofile", Soft: fileLimit, Hard: fileLimit}}},
+		Resources:      limits(e, info),
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 	}
 	if e.Engine == Podman {
 		delete(host.LogConfig.Config, "max-file") // it keeps one
-		host.Ulimits = append(host.Ulimits, &container.Ulimit{Name: "nproc", Soft: taskLimit, Hard: taskLimit})
 	}
-	if info.PidsLimit {
-		limit := pidLimit
-		host.PidsLimit = &limit
+	for _, m := range s.Mounts {
+		if m.Create { // for which the newer form has no word that all engines know
+			mode := ":rw"
+			if m.ReadOnly {
+				mode = ":ro"
+			}
+			host.Binds = append(host.Binds, m.Host+":"+m.Inside+mode)
+			continue
+		}
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: m.Host, Target: m.Inside, ReadOnly: m.ReadOnly})
 	}
-	if info.MemoryLimit { // no component may take the machine down with it
-		host.Memory = info.MemTotal / 2
+	if s.Image == "" {
+		config.Env = append(config.Env, runtimes.GateEnv+"="+gate(s, all))
+		config.Healthcheck = &container.HealthConfig{
+			Test:     []string{"CMD", "/bin/" + ProbeApplet, "health", encode([]question{{s.Name, s.Probe}})},
+			Interval: healthEvery, Timeout: 10 * time.Second, StartPeriod: healthEvery, Retries: 2,
+		}
+	} else {
+		config.Image, config.User, config.WorkingDir = s.Image, cmp.Or(s.User, config.User), cmp.Or(s.WorkDir, WorkDir)
+		host.Tmpfs = map[string]string{"/tmp": "rw,noexec,nosuid,size=64m"} // which others may take for granted
 	}
 	o := client.ContainerCreateOptions{
 		Name: r.container(s.Name), Config: config, HostConfig: host,
@@ -254,6 +274,38 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 	config.Labels = r.labels(e, s.Name)
 	config.Labels[specLabel] = hex.EncodeToString(sum[:8])
 	return o
+}
+
+// ports are those that a component listens on, and where they are published.
+func (r *Runtime) ports(s runtimes.Spec) (network.PortSet, network.PortMap) {
+	ports, published := network.PortSet{}, network.PortMap{}
+	at, _ := netip.ParseAddr(r.Publish) // an address that is none means any
+	for _, p := range s.Ports {
+		port, _ := network.PortFrom(uint16(cmp.Or(p.Inside, p.Number)), network.TCP)
+		ports[port] = struct{}{}
+		binding := network.PortBinding{HostIP: at, HostPort: strconv.Itoa(p.Number)}
+		if p.Local {
+			binding.HostIP = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		published[port] = []network.PortBinding{binding}
+	}
+	return ports, published
+}
+
+// limits are those of any container of ours.
+func limits(e *engine, info system.Info) container.Resources {
+	l := container.Resources{Ulimits: []*container.Ulimit{{Name: "nofile", Soft: fileLimit, Hard: fileLimit}}}
+	if e.Engine == Podman {
+		l.Ulimits = append(l.Ulimits, &container.Ulimit{Name: "nproc", Soft: taskLimit, Hard: taskLimit})
+	}
+	if info.PidsLimit {
+		limit := pidLimit
+		l.PidsLimit = &limit
+	}
+	if info.MemoryLimit { // no component may take the machine down with it
+		l.Memory = info.MemTotal / 2
+	}
+	return l
 }
 
 // gate lists the probes of what a component needs.

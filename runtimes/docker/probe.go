@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
-	"github.com/moby/moby/client"
 
 	"kwokctl/runtimes"
 )
@@ -114,25 +113,9 @@ func DialMain(args []string, in io.Reader, out, errs io.Writer) int {
 	return 0
 }
 
-// exec starts a program in a container and returns its standard streams.
-func (e *engine) exec(ctx context.Context, container string, cmd ...string) (*client.HijackedResponse, error) {
-	made, err := e.ExecCreate(ctx, container, client.ExecCreateOptions{
-		Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true, WorkingDir: WorkDir,
-		Env: []string{"LC_ALL=fr_FR.UTF-8", "GOGC=off"}, // for a quick start, as components have it
-	})
-	if err != nil {
-		return nil, wrap("run "+cmd[0]+" in container "+container, err)
-	}
-	streams, err := e.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return nil, wrap("run "+cmd[0]+" in container "+container, err)
-	}
-	return &streams.HijackedResponse, nil
-}
-
-// ask runs the probe program in a container and hands on each of its answers, until it ends or ctx does.
-func (e *engine) ask(ctx context.Context, container, how string, list []question, tell func(answer)) error {
-	s, err := e.exec(ctx, container, "/bin/"+ProbeApplet, how, encode(list))
+// ask runs the probe program beside the components and hands on each of its answers, until it ends or ctx does.
+func (r *Runtime) ask(ctx context.Context, e *engine, host, how string, list []question, tell func(answer)) error {
+	s, err := r.beside(ctx, e, host, "/bin/"+ProbeApplet, how, encode(list))
 	if err != nil {
 		return err
 	}

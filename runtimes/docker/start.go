@@ -47,10 +47,31 @@ func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	deaths := e.Events(ctx, client.EventsListOptions{Filters: e.ours().Add("type", string(events.ContainerEventType)).Add("event", "die", "died")})
-	if err := each(specs, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
+	if have, err = r.containers(ctx, e); err != nil { // some may have been made by install
 		return ended(ctx, err)
 	}
-	return w.wait(ctx, deaths)
+	now, later := able(specs, have)
+	if err := each(now, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
+		return ended(ctx, err)
+	}
+	if have, err = r.containers(ctx, e); err != nil {
+		return ended(ctx, err)
+	}
+	w.host, w.later = host(have, now), later
+	return w.wait(ctx, deaths, now)
+}
+
+// able splits specs into those that can be started now and those that must be started when what they need is ready,
+// since their images do not know how to wait.
+func able(specs []runtimes.Spec, have map[string]container.Summary) (now, later []runtimes.Spec) {
+	for _, s := range specs {
+		if s.Image != "" && len(s.Needs) > 0 && !runs(have[s.Name]) {
+			later = append(later, s)
+		} else {
+			now = append(now, s)
+		}
+	}
+	return now, later
 }
 
 // runs tells whether the engine keeps a container running.
@@ -76,6 +97,10 @@ type watch struct {
 	observe func(runtimes.Status)
 	began   time.Time
 	ready   map[string]bool
+	host    string          // container that all are asked from
+	later   []runtimes.Spec // those that wait to be started
+	answers chan answer
+	asked   chan error // why an asking ended before all had answered
 }
 
 func (w *watch) tell(s runtimes.Status) {
@@ -84,37 +109,58 @@ func (w *watch) tell(s runtimes.Status) {
 	}
 }
 
-// wait returns when all are ready, or one has died before it was.
-func (w *watch) wait(ctx context.Context, deaths client.EventsResult) error {
-	answers, asked := make(chan answer), make(chan error, 1)
-	go func() { asked <- w.ask(ctx, answers) }()
+// wait returns when all are ready, or one has died before it was. Some are started already.
+func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []runtimes.Spec) error {
+	w.answers, w.asked = make(chan answer), make(chan error, len(w.specs))
+	go w.ask(ctx, started)
 	for len(w.ready) < len(w.specs) {
 		select {
-		case a := <-answers:
+		case a := <-w.answers:
 			if a.Error == "" && !w.ready[a.Name] {
 				w.ready[a.Name] = true
 				w.tell(runtimes.Status{Name: a.Name, State: runtimes.Ready, Started: w.began, Took: time.Since(w.began)})
+				if err := w.next(ctx); err != nil {
+					return ended(ctx, err)
+				}
 			}
 		case m := <-deaths.Messages:
 			name := m.Actor.Attributes[componentLabel]
-			if name == "" || w.ready[name] { // one that was ready is the engine's to restart
+			if name == "" || w.ready[name] || m.Actor.Attributes[guestLabel] != "" { // one that was ready is the engine's to restart
 				continue
 			}
 			code, _ := strconv.Atoi(m.Actor.Attributes["exitCode"])
 			return w.exit(ctx, name, code)
 		case err := <-deaths.Err:
 			return ended(ctx, wrap("watch containers", err))
-		case err := <-asked:
+		case err := <-w.asked:
 			if died := w.anyDead(ctx); died != nil {
 				return died
-			}
-			if err == nil {
-				err = errors.New("ask components: no answer")
 			}
 			return ended(ctx, err)
 		}
 	}
 	return nil
+}
+
+// next starts those that waited for nothing but what is ready now.
+func (w *watch) next(ctx context.Context) error {
+	var now, later []runtimes.Spec
+	for _, s := range w.later {
+		if slices.ContainsFunc(s.Needs, func(name string) bool { return !w.ready[name] }) {
+			later = append(later, s)
+		} else {
+			now = append(now, s)
+		}
+	}
+	w.later = later
+	if len(now) == 0 {
+		return nil
+	}
+	err := each(now, func(s runtimes.Spec) error { return w.r.startOne(ctx, w.e, s) })
+	if err == nil {
+		go w.ask(ctx, now)
+	}
+	return err
 }
 
 // ended puts the reason for which ctx ended in place of an error that follows from it.
@@ -125,23 +171,36 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// ask hands on the answers of all components that run, asked from inside the first.
-func (w *watch) ask(ctx context.Context, into chan<- answer) error {
-	list := make([]question, len(w.specs))
-	for i, s := range w.specs {
+// ask hands on the answers of components that were started.
+func (w *watch) ask(ctx context.Context, specs []runtimes.Spec) {
+	list := make([]question, len(specs))
+	for i, s := range specs {
 		list[i] = question{s.Name, s.Probe}
 	}
-	return w.e.ask(ctx, w.r.container(w.specs[0].Name), "watch", list, func(a answer) {
+	ready := 0
+	err := w.r.ask(ctx, w.e, w.host, "watch", list, func(a answer) {
+		if a.Error == "" {
+			ready++
+		}
 		select {
-		case into <- a:
+		case w.answers <- a:
 		case <-ctx.Done():
 		}
 	})
+	if err == nil && ready < len(specs) {
+		err = errors.New("ask components: no answer")
+	}
+	if err != nil {
+		w.asked <- err
+	}
 }
 
 // anyDead returns the error for a component that has died, if one has.
 func (w *watch) anyDead(ctx context.Context) error {
 	for _, s := range w.specs {
+		if slices.ContainsFunc(w.later, func(l runtimes.Spec) bool { return l.Name == s.Name }) {
+			continue
+		}
 		c, err := w.e.ContainerInspect(ctx, w.r.container(s.Name), client.ContainerInspectOptions{})
 		if err == nil && c.Container.State != nil && (c.Container.State.Status != container.StateRunning || c.Container.RestartCount > 0) {
 			return w.exit(ctx, s.Name, c.Container.State.ExitCode)

@@ -31,7 +31,6 @@ func (r *Runtime) Status(ctx context.Context, specs []runtimes.Spec) ([]runtimes
 	if err != nil {
 		return nil, ended(ctx, err)
 	}
-	var asker string
 	var ask []question
 	at := map[string]int{}
 	for i, s := range specs {
@@ -48,14 +47,14 @@ func (r *Runtime) Status(ctx context.Context, specs []runtimes.Spec) ([]runtimes
 		}
 		list[i] = seen(s.Name, d.Container, time.Now())
 		if d.Container.State != nil && d.Container.State.Status == container.StateRunning {
-			asker, at[s.Name] = c.ID, i
+			at[s.Name] = i
 			ask = append(ask, question{s.Name, s.Probe})
 		}
 	}
 	if len(ask) == 0 {
 		return list, nil
 	}
-	err = e.ask(ctx, asker, "once", ask, func(a answer) {
+	err = r.ask(ctx, e, host(have, specs), "once", ask, func(a answer) {
 		s := &list[at[a.Name]]
 		if a.Error == "" {
 			s.State, s.Reason = runtimes.Ready, ""

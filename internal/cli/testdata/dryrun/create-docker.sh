@@ -233,7 +233,6 @@ docker \
 docker \
   create \
   --name=kwok-x-etcd \
-  --entrypoint=/bin/etcd \
   --network=kwok-x \
   --network-alias=etcd \
   --restart=unless-stopped \
@@ -247,6 +246,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --entrypoint=/bin/etcd \
   localhost/kwokctl \
   --name=node0 \
   --data-dir=etcd \
@@ -262,7 +262,6 @@ docker \
 docker \
   create \
   --name=kwok-x-kube-apiserver \
-  --entrypoint=/bin/kube-apiserver \
   --network=kwok-x \
   --network-alias=kube-apiserver \
   --restart=unless-stopped \
@@ -276,6 +275,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --entrypoint=/bin/kube-apiserver \
   localhost/kwokctl \
   --etcd-prefix=/registry \
   --etcd-servers=unix://etcd:0 \
@@ -305,7 +305,6 @@ docker \
 docker \
   create \
   --name=kwok-x-kube-controller-manager \
-  --entrypoint=/bin/kube-controller-manager \
   --network=kwok-x \
   --network-alias=kube-controller-manager \
   --restart=unless-stopped \
@@ -319,6 +318,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --entrypoint=/bin/kube-controller-manager \
   localhost/kwokctl \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -340,7 +340,6 @@ docker \
 docker \
   create \
   --name=kwok-x-kube-scheduler \
-  --entrypoint=/bin/kube-scheduler \
   --network=kwok-x \
   --network-alias=kube-scheduler \
   --restart=unless-stopped \
@@ -354,6 +353,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --entrypoint=/bin/kube-scheduler \
   localhost/kwokctl \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -369,7 +369,6 @@ docker \
 docker \
   create \
   --name=kwok-x-kwok-controller \
-  --entrypoint=/bin/kwok-controller \
   --network=kwok-x \
   --network-alias=kwok-controller \
   --restart=unless-stopped \
@@ -383,6 +382,7 @@ docker \
   --env=GOGC=off \
   --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
+  --entrypoint=/bin/kwok-controller \
   localhost/kwokctl \
   --manage-all-nodes=true \
   --kubeconfig=config/kwok-controller.kubeconfig \

@@ -125,10 +125,10 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Binary != nil && *row.Binary(c.Options) != "" {
 		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it
 	}
+	s.Env = append(s.Env, row.Env...)
 	if row.Image != nil && Contained(c.Options) && *row.Image(c.Options) != "" {
 		s.Image, s.Program, s.Env = *row.Image(c.Options), cmp.Or(row.Program, row.Name), nil
 	}
-	s.Env = append(s.Env, row.Env...)
 	for i, port := range row.PortOptions(c.Options) {
 		if *port != 0 {
 			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port, Local: row.Name == InsecureProxy})

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kwokctl/internal/api"
-	"kwokctl/internal/kube"
 )
 
 // store is an API server with nodes and pods that remembers names, labels and times.
@@ -331,27 +329,5 @@ func BenchmarkRender(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-// TestSpeed measures a real cluster when SCALE_TEST_KUBECONFIG names it; the figures are in its log.
-func TestSpeed(t *testing.T) {
-	path := os.Getenv("SCALE_TEST_KUBECONFIG")
-	if path == "" {
-		t.Skip("SCALE_TEST_KUBECONFIG is not set")
-	}
-	cfg, err := kube.Connect(path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []struct {
-		kind string
-		n    int
-	}{{"node", 2000}, {"pod", 5000}, {"pod", 0}, {"node", 0}} {
-		began := time.Now()
-		if err := Run(t.Context(), cfg, Job{Kind: step.kind, Replicas: step.n, SerialLength: 6}, nil); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%d %ss: %v", step.n, step.kind, time.Since(began))
 	}
 }

@@ -161,6 +161,8 @@ func TestArtifacts(t *testing.T) {
 	}
 	w.fails(2, []string{"binary and image"}, "get", "artifacts", "--filter", "x")
 	w.fails(1, []string{"runtime"}, "get", "artifacts", "--runtime", "x")
-	w.fails(1, []string{"the image of this binary"}, "get", "artifacts", "--runtime", "docker") // which has one version
-	w.fails(1, []string{"the image of this binary"}, "create", "cluster", "--runtime", "docker")
+	const images = "registry.k8s.io/kube-apiserver:v1.35.2\nregistry.k8s.io/kube-controller-manager:v1.35.2\nregistry.k8s.io/kube-scheduler:v1.35.2\n"
+	if got := w.ok("get", "artifacts", "--runtime", "docker"); got != images {
+		t.Errorf("docker: %q", got)
+	}
 }

@@ -67,15 +67,9 @@ func (l *loop) beMember(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	body, tries := map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-		"metadata": map[string]any{"name": l.memberName(), "labels": map[string]any{memberLabel: l.group},
-			"annotations": map[string]any{startedNote: l.started.UTC().Format(microTime)}}}, 0
+	tries := 0
 	for ctx.Err() == nil {
-		body["spec"] = map[string]any{"holderIdentity": l.id, "leaseDurationSeconds": int(l.leaseDuration / time.Second),
-			"renewTime": l.clock().UTC().Format(microTime)}
-		text, _ := json.Marshal(body) // strings and numbers
-		rep := l.do.Do(ctx, &request{lane: vital, method: http.MethodPatch, path: l.memberPath() + "?force=true&fieldManager=" + fieldManager,
-			ctype: stage.ApplyPatch, accept: metaOnlyAny, body: text})
+		rep := l.tellMembers(ctx, l.clock(), l.leaseDuration)
 		pause := l.leaseDuration / 4
 		if tries++; rep.ok() {
 			tries = 0
@@ -91,14 +85,25 @@ func (l *loop) beMember(ctx context.Context) {
 	}
 }
 
-// leave says that we are gone.
+// tellMembers writes our own lease.
+func (l *loop) tellMembers(ctx context.Context, renewed time.Time, duration time.Duration) reply {
+	text, _ := json.Marshal(map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", // strings and numbers
+		"metadata": map[string]any{"name": l.memberName(), "labels": map[string]any{memberLabel: l.group},
+			"annotations": map[string]any{startedNote: l.started.UTC().Format(microTime)}},
+		"spec": map[string]any{"holderIdentity": l.id, "leaseDurationSeconds": int(duration / time.Second),
+			"renewTime": renewed.UTC().Format(microTime)}})
+	return l.do.Do(ctx, &request{lane: vital, method: http.MethodPatch, path: l.memberPath() + "?force=true&fieldManager=" + fieldManager,
+		ctype: stage.ApplyPatch, accept: metaOnlyAny, body: text})
+}
+
+// leave says that we are gone: our lease has run out. It stays, as all objects do when a cluster is stopped.
 func (l *loop) leave() {
 	if l.ring == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), releaseTime/3)
 	defer cancel()
-	l.do.Do(ctx, &request{lane: vital, method: http.MethodDelete, path: l.memberPath()}) // else it runs out
+	l.tellMembers(ctx, l.clock().Add(-l.leaseDuration), time.Second) // if it cannot be told, it runs out
 }
 
 // readMembers watches the leases of all members.

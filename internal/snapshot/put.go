@@ -168,12 +168,20 @@ func (p *putter) put(ctx context.Context, d Document) error {
 	if kind.Resource == "events" {
 		options = append(options, clientv3.WithLease(p.lease))
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, putTime, errors.New("etcd does not answer"))
+	defer cancel()
 	if _, err := p.etcd.Put(ctx, p.filter.Prefix+p.kinds.key(kind, h.Metadata.Namespace, h.Metadata.Name), string(data), options...); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return fmt.Errorf("%s: %w", &h, err)
 	}
 	p.report(1)
 	return nil
 }
+
+// putTime is long for one object: etcd that takes longer has died, of a full disk for example.
+const putTime = 20 * time.Second
 
 func (p *putter) report(n int) { p.in.tell(p.progress, p.done.Add(int64(n)), int64(p.Count)) }
 

@@ -61,6 +61,9 @@ func (r *Runtime) beside(ctx context.Context, e *engine, host string, cmd ...str
 		Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true, WorkingDir: WorkDir,
 		Env: quick(),
 	})
+	if isConflict(err) { // it has just ended, or is being restarted
+		return r.guest(ctx, e, cmd)
+	}
 	if err != nil {
 		return nil, wrap("run "+cmd[0]+" in container "+host, err)
 	}

@@ -97,10 +97,12 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				if path == "" {
-					var err error
-					if path, _, err = c.ShortEtcdSocket(); err != nil {
+					short, done, err := c.ShortEtcdSocket()
+					if err != nil {
 						return nil, err
 					}
+					path = short
+					context.AfterFunc(ctx, done)
 				}
 				return d.DialContext(ctx, "unix", path)
 			}, nil

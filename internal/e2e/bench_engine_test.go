@@ -130,9 +130,7 @@ func (l *lab) follow(see func(pod *corev1.Pod, gone bool)) (stop func()) {
 	}})
 	var wg sync.WaitGroup
 	wg.Go(func() { informer.RunWithContext(ctx) })
-	for !informer.HasSynced() {
-		time.Sleep(10 * time.Millisecond)
-	}
+	cache.WaitForCacheSync(ctx.Done(), informer.HasSynced)
 	return func() { cancel(); wg.Wait() }
 }
 

@@ -50,6 +50,8 @@ type loop struct {
 	leaseDuration time.Duration
 	ring          *ring // nil: no leases
 	leaseQueue    []*node
+	newcomers     []*node   // played, but without a lease so far; oldest first
+	newest        time.Time // when the last of them was first seen
 	leasesRead    bool
 	known         map[string]lease // read at start, of nodes not yet seen
 	rivals        map[rival]int    // other controllers, with how many nodes they were seen to hold
@@ -170,11 +172,12 @@ func (l *loop) turn() {
 	l.w.advance(l.now, func(i uint32) { l.fire(i) })
 	if l.ring != nil && l.leasesRead {
 		l.ring.advance(l.now, func(n *node) {
-			if n.held {
+			if n.held && n.lease.version != "" {
 				l.tryLease(n)
 			}
 		})
 		l.dueLeases()
+		l.makeLeases()
 		if pause := l.now.Sub(l.surveyed); pause > surveyTime || l.lacking > 0 && pause > surveyLacking {
 			l.share() // who is there may have changed by time alone
 			l.survey()

@@ -100,6 +100,9 @@ func cidrsOf(n *corev1.Node, fallback string) []string {
 	return []string{fallback}
 }
 
+// newestPause after the newest node, no more of them are expected.
+const newestPause = 500 * time.Millisecond
+
 // bucketLength is how finely renewals are spread.
 const bucketLength = 100 * time.Millisecond
 
@@ -170,7 +173,12 @@ func (l *loop) observeNode(o *stage.Node) bool {
 			n.lease = l.known[n.name]
 			delete(l.known, n.name)
 			l.ring.add(n)
-			l.consider(n)
+			if l.presume(n) {
+				n.held = true
+				l.newcomers, l.newest = append(l.newcomers, n), l.now
+			} else {
+				l.consider(n)
+			}
 		}
 	}
 	n.hosts = hostsOf(o.Node, l.opts.NodeIP)
@@ -187,7 +195,7 @@ func (l *loop) forgetNode(n *node, release bool) {
 	if l.ring != nil {
 		l.ring.remove(n)
 	}
-	if release && n.held && l.ring != nil {
+	if release && n.held && n.lease.version != "" {
 		l.send(job{lane: vital, release: l.leaseTry(n)})
 	}
 }
@@ -211,6 +219,28 @@ func (l *loop) tryLease(n *node) {
 	}
 	n.trying = true
 	l.leaseQueue = append(l.leaseQueue, n)
+}
+
+// presume reports whether a new node may be played before its lease is made: when it has none and nobody is known who
+// could make one. Of all that a new node needs the lease is the least urgent, as its status counts as a heartbeat.
+func (l *loop) presume(n *node) bool {
+	return l.leasesRead && n.wanted && n.lease.version == "" && len(l.members.live) <= 1 && len(l.rivals) == 0
+}
+
+// makeLeases has leases made for new nodes, when no more come and all are played, but in good time, and never
+// ahead of renewals.
+func (l *loop) makeLeases() {
+	quiet := l.now.Sub(l.newest) > newestPause && l.waiting[normal]+l.inflight[normal] == 0
+	for len(l.newcomers) > 0 && len(l.leaseQueue) < l.limit[vital] {
+		n := l.newcomers[0]
+		if !quiet && l.now.Sub(n.since) < l.leaseDuration/2 {
+			return
+		}
+		l.newcomers = l.newcomers[1:]
+		if l.nodes[n.name] == n && n.held && n.lease.version == "" {
+			l.tryLease(n)
+		}
+	}
 }
 
 // leased takes the result of an attempt.

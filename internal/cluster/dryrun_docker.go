@@ -36,7 +36,7 @@ func (s *Script) createContainers(c *Cluster) {
 		name := docker.ContainerName(c.Name, spec.Name)
 		words := []string{s.engine, "create", "--name=" + name, "--network=" + project, "--network-alias=" + spec.Name,
 			"--restart=unless-stopped", label, "--label=com.docker.compose.project=" + project,
-			"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--volume=" + project + ":" + docker.WorkDir}
+			"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--dns-option=timeout:1", "--dns-option=attempts:5", "--volume=" + project + ":" + docker.WorkDir}
 		if spec.Data != "" {
 			s.Command(s.engine, "volume", "create", label, name+"-data")
 			words = append(words, "--volume="+name+"-data:"+path.Join(docker.WorkDir, spec.Data))

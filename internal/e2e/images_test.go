@@ -83,7 +83,7 @@ componentsPatches:
 		"--audit", "--kube-apiserver-insecure-port", insecure)
 	for name, c := range w.components("others") {
 		if c.State != "Ready" || c.Restarts > 0 {
-			t.Errorf("%s: %+v", name, c)
+			t.Errorf("%s: %+v\n%s", name, c, w.ok("logs", name, "--name", "others"))
 		}
 	}
 	w.secured("others", "kube-scheduler")

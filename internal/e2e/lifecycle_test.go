@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,20 +173,15 @@ func testScale(t *testing.T, w *world) {
 	w.create("scale")
 	w.ok("scale", "node", "--replicas", "100", "--name", "scale")
 	w.ok("scale", "pod", "web", "--replicas", "200", "--name", "scale")
-	w.kubectl("scale", "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
-	w.kubectl("scale", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
-	count := func(kind string) int {
-		var list struct{ Items []json.RawMessage }
-		if err := json.Unmarshal([]byte(w.kubectl("scale", "get", kind, "-o", "json")), &list); err != nil {
-			t.Fatal(err)
-		}
-		return len(list.Items)
+	count := func(kind string) (all, ready int) {
+		list := w.kubectl("scale", "get", kind, "-o", `jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
+		return strings.Count(list, "\n"), strings.Count(list, "True\n")
 	}
-	if nodes, pods := count("nodes"), count("pods"); nodes != 100 || pods != 200 {
-		t.Errorf("%d nodes and %d pods, want 100 and 200", nodes, pods)
+	for kind, want := range map[string]int{"nodes": 100, "pods": 200} { // kubectl wait takes a tenth of a second for each
+		w.eventually(time.Minute, kind+" are ready", func() bool { all, ready := count(kind); return all == want && ready == want })
 	}
 	w.ok("scale", "pod", "web", "--replicas", "10", "--name", "scale")
-	w.eventually(30*time.Second, "10 pods are left", func() bool { return count("pods") == 10 })
+	w.eventually(30*time.Second, "10 pods are left", func() bool { all, _ := count("pods"); return all == 10 })
 	w.ok("scale", "pod", "web", "--replicas", "10", "--name", "scale") // and nothing happens
 	if got := w.kubectl("scale", "get", "pod", "web-000000", "-o", "jsonpath={.status.phase}"); got != "Running" {
 		t.Errorf("phase of the first pod: %q", got)

@@ -239,6 +239,9 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
 		Resources:      limits(e, info),
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
+		// An engine's name server may lose a question while it learns of a new container. Two lost ones, at the usual 5 s,
+		// are longer than the stock controller-manager waits for the API server before it gives up.
+		DNSOptions: []string{"timeout:1", "attempts:5"},
 	}
 	if e.Engine == Podman {
 		delete(host.LogConfig.Config, "max-file") // it keeps one

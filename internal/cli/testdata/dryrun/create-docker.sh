@@ -241,6 +241,8 @@ docker \
   --read-only \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --dns-option=timeout:1 \
+  --dns-option=attempts:5 \
   --volume=kwok-x:/cluster \
   --volume=kwok-x-etcd-data:/cluster/etcd \
   --env=GOGC=off \
@@ -270,6 +272,8 @@ docker \
   --read-only \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --dns-option=timeout:1 \
+  --dns-option=attempts:5 \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26443:26443/tcp \
   --env=GOGC=off \
@@ -313,6 +317,8 @@ docker \
   --read-only \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --dns-option=timeout:1 \
+  --dns-option=attempts:5 \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26257:26257/tcp \
   --env=GOGC=off \
@@ -348,6 +354,8 @@ docker \
   --read-only \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --dns-option=timeout:1 \
+  --dns-option=attempts:5 \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26259:26259/tcp \
   --env=GOGC=off \
@@ -377,6 +385,8 @@ docker \
   --read-only \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --dns-option=timeout:1 \
+  --dns-option=attempts:5 \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26247:26247/tcp \
   --env=GOGC=off \

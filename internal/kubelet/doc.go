@@ -1,0 +1,2 @@
+// Package kubelet is the nodes' HTTP side: logs, exec, attach, port-forward.
+package kubelet

@@ -33,6 +33,7 @@ type KwokOptions struct {
 	NodePort                              int      `json:"nodePort,omitempty"`
 	TLSCertFile                           string   `json:"tlsCertFile,omitempty"`
 	TLSPrivateKeyFile                     string   `json:"tlsPrivateKeyFile,omitempty"`
+	ClientCAFile                          string   `json:"clientCAFile,omitempty"`
 	ManageSingleNode                      string   `json:"manageSingleNode,omitempty"`
 	ManageAllNodes                        bool     `json:"manageAllNodes,omitempty"`
 	ManageNodesWithAnnotationSelector     string   `json:"manageNodesWithAnnotationSelector,omitempty"`

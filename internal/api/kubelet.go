@@ -2,6 +2,9 @@ package api
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -223,6 +226,52 @@ func (u *ResourceUsage) selector() *PodSelector { return u.Spec.Selector }
 func unselected(o Object, k Kind) error {
 	if s, ok := o.(interface{ selector() *PodSelector }); ok && k.Namespaced && s.selector() != nil {
 		return fmt.Errorf("spec.selector: no such field; Cluster%s has one", k.Name)
+	}
+	return nil
+}
+
+func (e *Exec) paths() (all []*string) {
+	for i := range e.Spec.Execs {
+		if l := e.Spec.Execs[i].Local; l != nil {
+			all = append(all, &l.WorkDir)
+		}
+	}
+	return all
+}
+
+func (l *Logs) paths() (all []*string) {
+	for i := range l.Spec.Logs {
+		all = append(all, &l.Spec.Logs[i].LogsFile, &l.Spec.Logs[i].PreviousLogsFile)
+	}
+	return all
+}
+
+func (a *Attach) paths() (all []*string) {
+	for i := range a.Spec.Attaches {
+		all = append(all, &a.Spec.Attaches[i].LogsFile)
+	}
+	return all
+}
+
+// absolute makes paths such that they mean the same from anywhere: ~ is the home directory, and others begin in the
+// current one.
+func absolute(paths []*string) error {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(*p, "~/"); ok {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return fmt.Errorf("path %s: %w", *p, err)
+			}
+			*p = filepath.Join(home, rest)
+		}
+		full, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("path %s: %w", *p, err)
+		}
+		*p = full
 	}
 	return nil
 }

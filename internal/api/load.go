@@ -213,6 +213,11 @@ func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 	if err := unselected(o, k); err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", name, d.lineOf("spec.selector"), err)
 	}
+	if p, ok := o.(interface{ paths() []*string }); ok {
+		if err := absolute(p.paths()); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, d.line, err)
+		}
+	}
 	switch o := o.(type) {
 	case *Stage:
 		o.normalise()

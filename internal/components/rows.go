@@ -81,7 +81,6 @@ func apiServer() Component {
 				"--secure-port=" + strconv.Itoa(c.Options.KubeApiserverPort),
 				"--service-cluster-ip-range=" + ServiceRange,
 				"--tls-cert-file=pki/kube-apiserver.crt", "--tls-private-key-file=pki/kube-apiserver.key",
-				"--client-ca-file=pki/ca.crt",
 				"--kubelet-client-certificate=pki/apiserver-kubelet-client.crt",
 				"--kubelet-client-key=pki/apiserver-kubelet-client.key",
 				"--kubelet-certificate-authority=pki/ca.crt",
@@ -231,6 +230,7 @@ func kwokController() Component {
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
 				"--node-ip=", "--node-name=" + hostName(c, "kwok-controller", "http"), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
 				"--server-address=" + c.Bind + ":" + strconv.Itoa(c.Options.KwokControllerPort),
+				"--tls-cert-file=pki/kwok-controller-serving.crt", "--tls-private-key-file=pki/kwok-controller-serving.key",
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}
 			if len(c.Options.EnableCRDs) > 0 {

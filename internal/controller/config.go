@@ -2,6 +2,8 @@ package controller
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kwokctl/internal/api"
+	"kwokctl/internal/kubelet"
 	"kwokctl/internal/stage"
 )
 
@@ -33,6 +36,9 @@ type config struct {
 	version string
 	files   *commandLine // to read the files again, nil for never
 	printed string       // what print said before they were read
+	rules   []api.Object // what the nodes' HTTP side answers
+	cert    *tls.Certificate
+	cas     *x509.CertPool // sign client certificates
 }
 
 // commandLine is the command line.
@@ -113,6 +119,7 @@ func options(s *pflag.FlagSet, o *api.KwokOptions) {
 	s.StringVar(&o.ServerAddress, "server-address", o.ServerAddress, "address to serve on")
 	s.StringVar(&o.TLSCertFile, "tls-cert-file", o.TLSCertFile, "serving certificate")
 	s.StringVar(&o.TLSPrivateKeyFile, "tls-private-key-file", o.TLSPrivateKeyFile, "key of the serving certificate")
+	s.StringVar(&o.ClientCAFile, "client-ca-file", o.ClientCAFile, "authorities of client certificates")
 	s.UintVar(&o.NodeLeaseDurationSeconds, "node-lease-duration-seconds", o.NodeLeaseDurationSeconds, "duration of node leases, 0 for none")
 	s.StringSliceVar(&o.EnableCRDs, "enable-crds", o.EnableCRDs, "kinds that are read from the cluster")
 	for _, name := range []string{"disregard-status-with-annotation-selector", "disregard-status-with-label-selector"} {
@@ -173,17 +180,17 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	}
 	for _, o := range objs {
 		switch o.(type) {
-		case *api.Raw, *api.Stage, *api.KwokConfiguration, *api.KwokctlConfiguration, *api.KwokctlResource:
-		default: // the kubelet's side of nodes
+		case *api.Metric, *api.ResourceUsage:
 			log.Warn("document has no effect yet", "object", o.Type().Kind+" "+o.Meta().Name)
 		}
 	}
+	rules := slices.DeleteFunc(slices.Clone(objs), func(o api.Object) bool { return !kubelet.Ours(o) })
 	merged, err := api.MergeKwok(api.Of[*api.KwokConfiguration](objs))
 	if err != nil {
 		return config{}, err
 	}
 	chosen := len(api.Of[*api.KwokConfiguration](objs)) > 0 && merged.Options.CIDR != api.NewKwokConfiguration().Options.CIDR
-	cfg := config{opts: merged.Options, id: f.id, seed: f.seed, version: f.version, files: f, printed: printed}
+	cfg := config{opts: merged.Options, id: f.id, seed: f.seed, version: f.version, files: f, printed: printed, rules: rules}
 	over := pflag.NewFlagSet("kwok", pflag.ContinueOnError)
 	options(over, &cfg.opts)
 	f.set.Visit(func(fl *pflag.Flag) {
@@ -213,7 +220,10 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 		return cfg, usageError{err}
 	}
 	for _, k := range cfg.opts.EnableCRDs {
-		if k != "Stage" {
+		switch {
+		case slices.Contains(kubelet.Kinds(), k):
+			log.Warn("whoever may write such objects in the cluster runs commands, reads files and opens connections as this process does", "object", k)
+		case k != "Stage":
 			log.Warn("kind is read from the cluster, but has no effect yet", "object", k)
 		}
 	}

@@ -49,8 +49,9 @@ func (l *loop) readFiles(ctx context.Context, cfg config) {
 			l.log.Error("configuration files changed and cannot be read; what was read before goes on", "err", err)
 			continue
 		}
+		l.rules.SetFiles(next.rules)
 		if !reflect.DeepEqual(next.opts, cfg.opts) {
-			l.log.Warn("configuration files changed; options take effect at the next start, Stages now")
+			l.log.Warn("configuration files changed; options take effect at the next start, objects now")
 		}
 		select {
 		case l.batches <- batch{files: next.stages, filesRead: true}:

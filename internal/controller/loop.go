@@ -10,6 +10,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/expr"
+	"kwokctl/internal/kubelet"
 	"kwokctl/internal/stage"
 )
 
@@ -33,6 +34,8 @@ type loop struct {
 	report  *reporter
 	readers sync.WaitGroup // of kinds other than nodes and pods
 	playing bool           // readers may be started
+
+	rules *kubelet.Rules // what the nodes' HTTP side answers
 
 	t    *table
 	w    *wheel
@@ -111,7 +114,7 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		rest:          map[uint32][]stage.Action{}, bad: map[string]int{}, rivals: map[rival]int{},
 		batches: make(chan batch, 8), results: make(chan *result, 128), ping: make(chan chan struct{}),
 		staged: make(chan struct{}), report: newReporter(do, st, log), group: groupOf(&cfg.opts), complete: make(chan struct{}),
-		list: make(chan struct{}, 1), obsolete: make(chan string, 1), started: clock(), failed: make(chan error, 1)}
+		list: make(chan struct{}, 1), obsolete: make(chan string, 1), started: clock(), rules: &kubelet.Rules{}, failed: make(chan error, 1)}
 	l.members = members{by: map[string]member{}, live: []string{cfg.id}, changed: l.now}
 	l.w = newWheel(l.t, l.now)
 	l.limit = [lanes]int{vitalLimit, startLimit, customLimit, retryLimit}
@@ -121,6 +124,7 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 	if l.leaseDuration > 0 {
 		l.ring = newRing(l.leaseDuration, l.now)
 	}
+	l.rules.SetFiles(cfg.rules)
 	l.funcs = expr.Base(cfg.version, l.now).With(expr.Funcs(l.templateFuncs()))
 	l.cat = newCatalog(cfg)
 	if !l.cat.fromCluster {

@@ -78,6 +78,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.certify(rest, log); err != nil {
+		return err
+	}
 	if cfg.id == "" {
 		cfg.id = identity(rest.Host, cfg)
 	}
@@ -91,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // play runs the loop, its readers and the server until ctx ends.
-func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logger) error {
+func play(ctx context.Context, cfg config, do Doer, find *kube.Client, log *slog.Logger) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newLoop(inner, cfg, do, find, newStats(), log, time.Now)
@@ -104,7 +107,7 @@ func play(ctx context.Context, cfg config, do Doer, find finder, log *slog.Logge
 			return fmt.Errorf("listen on %s: %w", cfg.opts.ServerAddress, err)
 		}
 		wg.Go(func() {
-			if err := serve(inner, ln, l.handler()); err != nil {
+			if err := l.serve(inner, ln, cfg, find); err != nil {
 				select {
 				case l.failed <- err:
 				default: // there is a reason to end already

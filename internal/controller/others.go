@@ -11,6 +11,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/kube"
+	"kwokctl/internal/kubelet"
 )
 
 // finder finds where kinds live; kube.Client is one.
@@ -51,6 +52,11 @@ func (l *loop) launchAll() {
 	if l.cat.fromCluster {
 		l.launch(stageObjects)
 	}
+	for _, name := range kubelet.Kinds() {
+		if slices.Contains(l.opts.EnableCRDs, name) {
+			l.readers.Go(func() { l.readRules(l.ctx, name) })
+		}
+	}
 }
 
 // launch starts the reader of a kind.
@@ -70,7 +76,7 @@ func (l *loop) launch(k kind) {
 			case <-ctx.Done():
 			}
 		}
-		l.readKind(ctx, k, ref, renew)
+		l.readKind(ctx, k, ref, renew, l.batches)
 	})
 }
 
@@ -121,12 +127,12 @@ func (l *loop) takeClasses(b batch) {
 }
 
 // readKind reads the objects of a kind that may come and go, such as a custom one.
-func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew <-chan struct{}) {
+func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew <-chan struct{}, out chan<- batch) {
 	lost := false
 	for n := 1; ctx.Err() == nil; n++ {
 		where, err := l.find.Resource(ctx, ref.APIGroup, ref.Kind)
 		if err == nil {
-			r := &reader{kind: k, name: ref.Kind, where: &where, path: where.Path("", ""), do: l.do, out: l.batches, renew: renew, log: l.log}
+			r := &reader{kind: k, name: ref.Kind, where: &where, path: where.Path("", ""), do: l.do, out: out, renew: renew, log: l.log}
 			r.run(ctx)
 			if r.opened {
 				lost, n = false, 1
@@ -140,7 +146,7 @@ func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew 
 			lost = true
 			l.log.Info("the API server does not have this kind; waiting for it", "object", ref.Kind+" of "+ref.APIGroup)
 			select {
-			case l.batches <- batch{kind: k, missing: true}:
+			case out <- batch{kind: k, missing: true}:
 			case <-ctx.Done():
 			}
 		}

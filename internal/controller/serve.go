@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +9,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kwokctl/internal/kube"
+	"kwokctl/internal/kubelet"
 )
 
 // aliveWithin is how soon the loop must answer to count as alive.
@@ -61,13 +63,12 @@ func (l *loop) alive(ctx context.Context) bool {
 	}
 }
 
-// serve answers on a listener until ctx ends.
-func serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return nil
+// serve answers on a listener until ctx ends: with TLS also as the kubelets of all nodes.
+func (l *loop) serve(ctx context.Context, ln net.Listener, cfg config, client *kube.Client) error {
+	plain := l.handler()
+	mux := http.NewServeMux()
+	mux.Handle("/", plain)
+	(&kubelet.Server{Rules: l.rules, Off: !l.opts.EnableDebuggingHandlers, Log: l.log}).Register(mux)
+	guard := &kubelet.Guard{API: client, CAs: cfg.cas, Log: l.log}
+	return kubelet.Serve(ctx, ln, plain, cfg.cert, guard.Protect(mux), l.log)
 }

@@ -7,13 +7,28 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Tail copies a log to w that is written and rotated meanwhile, from the oldest file that rotation has left. list
 // names its files, which are all in dir: the current one first, there or not, the oldest last. With follow Tail goes
 // on until ctx ends, which is no error.
 func Tail(ctx context.Context, dir string, list func() []string, w io.Writer, follow bool) error {
-	t := tailer{list: list, w: w}
+	return tail(ctx, dir, tailer{list: list, w: w}, follow)
+}
+
+// Follow copies a file to w from where begin leaves it, and with follow goes on until ctx ends, as Tail does, with
+// what is appended. A file that was cut short, or another one that took its name, is copied from its start.
+func Follow(ctx context.Context, name string, begin func(*os.File) error, w io.Writer, follow bool) error {
+	real, err := filepath.EvalSymlinks(name) // what it leads to is written elsewhere
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	list := func() []string { return []string{real} }
+	return tail(ctx, filepath.Dir(real), tailer{list: list, w: w, begin: begin}, follow)
+}
+
+func tail(ctx context.Context, dir string, t tailer, follow bool) error {
 	defer t.close()
 	if !follow {
 		return t.copyAll()
@@ -38,9 +53,10 @@ func Tail(ctx context.Context, dir string, list func() []string, w io.Writer, fo
 
 // tailer copies a log that grows and is rotated meanwhile.
 type tailer struct {
-	list func() []string
-	w    io.Writer
-	f    *os.File // where it is; nil before the first file
+	list  func() []string
+	w     io.Writer
+	begin func(*os.File) error // where to begin in the first file; nil: at its start
+	f     *os.File             // where it is; nil before the first file
 }
 
 func (t *tailer) close() {
@@ -53,8 +69,8 @@ func (t *tailer) close() {
 func (t *tailer) copyAll() error {
 	for {
 		if t.f != nil {
-			if _, err := io.Copy(t.w, t.f); err != nil {
-				return fmt.Errorf("copy log: %w", err)
+			if err := t.copyOn(); err != nil {
+				return err
 			}
 		}
 		next, err := t.next()
@@ -63,14 +79,36 @@ func (t *tailer) copyAll() error {
 		}
 		if t.f != nil {
 			// It may have grown between the copy and the rotation; now it does not grow any more.
-			if _, err := io.Copy(t.w, t.f); err != nil {
+			if err := t.copyOn(); err != nil {
 				next.Close()
-				return fmt.Errorf("copy log: %w", err)
+				return err
 			}
 			t.f.Close()
+		} else if t.begin != nil {
+			if err := t.begin(next); err != nil {
+				next.Close()
+				return err
+			}
 		}
 		t.f = next
 	}
+}
+
+// copyOn copies what the present file has got since. If it has become shorter, it was emptied and begun anew.
+func (t *tailer) copyOn() error {
+	at, err := t.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("copy log: %w", err)
+	}
+	if info, err := t.f.Stat(); err == nil && info.Size() < at {
+		if _, err := t.f.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("copy log: %w", err)
+		}
+	}
+	if _, err := io.Copy(t.w, t.f); err != nil {
+		return fmt.Errorf("copy log: %w", err)
+	}
+	return nil
 }
 
 // next opens the file that comes after the present one; nil means that the present one is still the last.

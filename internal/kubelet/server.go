@@ -15,9 +15,16 @@ type Server struct {
 
 // Register adds the paths of a kubelet. Who may ask for them is for Guard to say.
 func (s *Server) Register(mux *http.ServeMux) {
-	for path, h := range map[string]http.HandlerFunc{
-		"GET /containerLogs/{namespace}/{pod}/{container}": s.containerLogs,
-	} {
+	of := map[string]http.HandlerFunc{"GET /containerLogs/{namespace}/{pod}/{container}": s.containerLogs}
+	for _, method := range []string{"GET ", "POST "} {
+		of[method+"/exec/{namespace}/{pod}/{container}"] = s.exec
+		of[method+"/exec/{namespace}/{pod}/{uid}/{container}"] = s.exec
+		of[method+"/attach/{namespace}/{pod}/{container}"] = s.attach
+		of[method+"/attach/{namespace}/{pod}/{uid}/{container}"] = s.attach
+		of[method+"/portForward/{namespace}/{pod}"] = s.portForward
+		of[method+"/portForward/{namespace}/{pod}/{uid}"] = s.portForward
+	}
+	for path, h := range of {
 		if s.Off {
 			h = func(w http.ResponseWriter, _ *http.Request) {
 				http.Error(w, "turned off by enableDebuggingHandlers: false", http.StatusMethodNotAllowed)

@@ -81,6 +81,7 @@ func apiServer() Component {
 				"--secure-port=" + strconv.Itoa(c.Options.KubeApiserverPort),
 				"--service-cluster-ip-range=" + ServiceRange,
 				"--tls-cert-file=pki/kube-apiserver.crt", "--tls-private-key-file=pki/kube-apiserver.key",
+				"--client-ca-file=pki/ca.crt",
 				"--kubelet-client-certificate=pki/apiserver-kubelet-client.crt",
 				"--kubelet-client-key=pki/apiserver-kubelet-client.key",
 				"--kubelet-certificate-authority=pki/ca.crt",

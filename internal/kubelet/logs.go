@@ -79,7 +79,7 @@ func (s *Server) containerLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	rule := s.Rules.current().logs.Find(at.namespace, at.pod, at.container)
 	if rule == nil {
-		http.Error(w, at.nothing("Logs"), http.StatusNotFound)
+		http.Error(w, at.nothing("Logs"), http.StatusBadRequest) // of what is not found kubectl does not show the reason
 		return
 	}
 	name, field := rule.LogsFile, "logsFile"

@@ -50,5 +50,5 @@ func (t target) String() string {
 
 // nothing says that no object of a kind is for the target.
 func (t target) nothing(kind string) string {
-	return fmt.Sprintf("no %s or Cluster%s is for %s, which is simulated; see docs/kubelet.md", kind, kind, t)
+	return fmt.Sprintf("no %s or Cluster%s is for %s, which is simulated; see docs/controller.md", kind, kind, t)
 }

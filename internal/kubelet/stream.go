@@ -92,7 +92,8 @@ type watchedWriter struct {
 	gone context.CancelFunc
 }
 
-// Hijack takes the connection over. Whoever does so reads from it all the time.
+// Hijack takes the connection over. Whoever does so reads from it all the time, or closes it when he reads that all
+// is over.
 func (w *watchedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	bare, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -116,4 +117,10 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 		c.gone()
 	}
 	return n, err
+}
+
+// Close is for good.
+func (c *watchedConn) Close() error {
+	c.gone()
+	return c.Conn.Close()
 }

@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,7 +53,7 @@ spec: {logs: [{containers: [z], logsFile: rest-z}, {logsFile: rest}]}
 		namespace, pod, _ := strings.Cut(c.pod, "/")
 		got := ""
 		if r := targets.Find(namespace, pod, c.container); r != nil {
-			got = r.LogsFile
+			got = filepath.Base(r.LogsFile)
 		}
 		if got != c.want {
 			t.Errorf("%s %s: %q, want %q", c.pod, c.container, got, c.want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"kwokctl/internal/cluster"
 	"kwokctl/internal/components"
 	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/kubelet"
 )
 
 func newCreate(env *Env) *cobra.Command {
@@ -112,6 +114,7 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 		fmt.Fprintf(env.say(), "Cluster %s is ready already; nothing was changed.\n", c.Name)
 		return nil
 	}
+	warnOfReach(env, req)
 	fmt.Fprintf(env.say(), "Cluster %s is ready in %s.", c.Name, seconds(time.Since(began)))
 	switch {
 	case req.Kubeconfig != "" && req.KeepContext:
@@ -121,6 +124,19 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 	}
 	fmt.Fprintf(env.say(), "\n\nNext:\n  kwokctl scale node --replicas 10 --name %[1]s\n  kwokctl --name %[1]s kubectl get nodes\n  kwokctl delete cluster --name %[1]s\n", c.Name)
 	return nil
+}
+
+// warnOfReach names the kinds read from the cluster whose objects reach what the controller can reach.
+func warnOfReach(env *Env, req cluster.Create) {
+	kinds := slices.Clone(req.Config.Options.EnableCRDs)
+	for _, c := range api.Of[*api.KwokConfiguration](req.Others) {
+		kinds = append(kinds, c.Options.EnableCRDs...)
+	}
+	ours := kubelet.Kinds()
+	kinds = slices.DeleteFunc(kinds, func(k string) bool { return !slices.Contains(ours, k) })
+	if len(kinds) > 0 {
+		fmt.Fprintf(env.Err, "Warning: whoever may write %s objects in the cluster runs commands, reads files and opens connections as kwok-controller does.\n", strings.Join(kinds, ", "))
+	}
 }
 
 // remark tells what of a request a cluster that is there already does not follow.

@@ -56,12 +56,7 @@ func testKubelet(t *testing.T, w *world) {
 			"- name: kwok-controller\n  extraVolumes: [{name: logs, hostPath: " + w.home + ", mountPath: " + w.home + ", readOnly: true}]\n"
 	}
 	write(t, config, text)
-	create := []string{"create", "cluster", "--name", "k", "--wait", "120s", "-c", config, "--controller-port", port}
-	cmd := w.command(t.Context(), create...)
-	cmd.Dir = w.home // where app.log is
-	if r := w.finish(cmd); r.code != 0 {
-		t.Fatal(r.stderr)
-	}
+	w.create("k", "-c", config, "--controller-port", port)
 	w.ok("scale", "node", "--replicas", "1", "--name", "k")
 	const pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: NS}, spec: {containers: [{name: c, image: i}]}}\n"
 	w.apply("k", strings.Replace(pod, "NS", "default", 1)+"---\n"+strings.Replace(pod, "NS", "kube-public", 1))
@@ -87,10 +82,10 @@ func (w *world) execs() {
 		return w.run(append([]string{"--name", "k", "kubectl", "exec", "p", "--"}, command...)...)
 	}
 	if w.runtime != "" { // where there is no program but this one
-		if r := run("/kwokctl", "--version"); r.code != 0 || !strings.Contains(r.stdout, "kwokctl") {
+		if r := run("/bin/kwokctl", "--version"); r.code != 0 || !strings.Contains(r.stdout, "kwokctl") {
 			w.t.Errorf("exec: %+v", r)
 		}
-		if r := run("/kwokctl", "no-such-command"); r.code != 2 {
+		if r := run("/bin/kwokctl", "no-such-command"); r.code != 2 {
 			w.t.Errorf("exec: exit status %d: %s", r.code, r.stderr)
 		}
 		return

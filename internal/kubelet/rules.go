@@ -34,7 +34,8 @@ func Ours(o api.Object) bool {
 	return false
 }
 
-// Kinds are the kinds of those objects.
+// Kinds are the kinds of those objects. Each lets whoever may write it do as we can: run commands, read files, open
+// connections.
 func Kinds() []string {
 	var all []string
 	for _, k := range api.Kinds {

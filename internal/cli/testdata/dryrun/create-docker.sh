@@ -112,6 +112,8 @@ components:
   - --node-name=kwok-controller
   - --node-port=26247
   - --server-address=0.0.0.0:26247
+  - --tls-cert-file=pki/kwok-controller-serving.crt
+  - --tls-private-key-file=pki/kwok-controller-serving.key
   - --node-lease-duration-seconds=200
   links:
   - kube-apiserver
@@ -402,6 +404,8 @@ docker \
   --node-name=kwok-controller \
   --node-port=26247 \
   --server-address=0.0.0.0:26247 \
+  --tls-cert-file=pki/kwok-controller-serving.crt \
+  --tls-private-key-file=pki/kwok-controller-serving.key \
   --node-lease-duration-seconds=200
 docker \
   cp \

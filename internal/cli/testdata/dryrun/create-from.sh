@@ -112,6 +112,8 @@ components:
   - --node-name=localhost
   - --node-port=27247
   - --server-address=127.0.0.1:27247
+  - --tls-cert-file=pki/kwok-controller-serving.crt
+  - --tls-private-key-file=pki/kwok-controller-serving.key
   - --node-lease-duration-seconds=200
   links:
   - kube-apiserver
@@ -327,6 +329,8 @@ cd <home>/.kwok/clusters/y && \
   --node-name=localhost \
   --node-port=27247 \
   --server-address=127.0.0.1:27247 \
+  --tls-cert-file=pki/kwok-controller-serving.crt \
+  --tls-private-key-file=pki/kwok-controller-serving.key \
   --node-lease-duration-seconds=200 \
   ><home>/.kwok/clusters/y/logs/kwok-controller.log \
   2>&1 \

@@ -64,6 +64,8 @@ cd <home>/.kwok/clusters/x && \
   --node-name=localhost \
   --node-port=26247 \
   --server-address=127.0.0.1:26247 \
+  --tls-cert-file=pki/kwok-controller-serving.crt \
+  --tls-private-key-file=pki/kwok-controller-serving.key \
   --node-lease-duration-seconds=40 \
   ><home>/.kwok/clusters/x/logs/kwok-controller.log \
   2>&1 \

@@ -15,6 +15,7 @@ import (
 // enough: nobody needs to have a name for them.
 func isolate(cmd *exec.Cmd, as *api.SecurityContext) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endWithUs(cmd.SysProcAttr)
 	if as == nil || as.RunAsUser == nil && as.RunAsGroup == nil {
 		return nil
 	}

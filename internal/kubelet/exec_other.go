@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package kubelet
+
+import "syscall"
+
+func endWithUs(*syscall.SysProcAttr) {} // only Linux can

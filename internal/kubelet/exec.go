@@ -113,13 +113,14 @@ func runTerminal(ctx context.Context, cmd *exec.Cmd, in io.Reader, out io.Writer
 	if err != nil {
 		return fmt.Errorf("open terminal: %w", err)
 	}
-	defer terminal.Close()
-	defer context.AfterFunc(ctx, func() { kill(cmd.Process) })()
-	go func() {
-		for size := range resize {
-			_ = pty.Setsize(terminal, &pty.Winsize{Rows: size.Height, Cols: size.Width}) // as good as it gets
-		}
+	ended, fitted := make(chan struct{}), make(chan struct{})
+	go fit(terminal, resize, ended, fitted)
+	defer func() {
+		close(ended)
+		<-fitted // its descriptor may not be used when it is another's
+		_ = terminal.Close()
 	}()
+	defer context.AfterFunc(ctx, func() { kill(cmd.Process) })()
 	if in != nil {
 		go func() { _, _ = io.Copy(terminal, in) }()
 	}
@@ -134,6 +135,22 @@ func runTerminal(ctx context.Context, cmd *exec.Cmd, in io.Reader, out io.Writer
 	err = cmd.Wait()
 	<-copied
 	return err
+}
+
+// fit gives a terminal the size that its client has, until ended is closed, and closes done.
+func fit(terminal *os.File, resize <-chan remotecommand.TerminalSize, ended <-chan struct{}, done chan<- struct{}) {
+	defer close(done)
+	for {
+		select {
+		case size, more := <-resize:
+			if !more {
+				return
+			}
+			_ = pty.Setsize(terminal, &pty.Winsize{Rows: size.Height, Cols: size.Width}) // as good as it gets
+		case <-ended:
+			return
+		}
+	}
 }
 
 // exitCode is the status as shells have it.

@@ -36,9 +36,6 @@ func TestListeners(t *testing.T) {
 		t.Errorf("ports: %v", got)
 	}
 	for component, port := range w.ports("closed") {
-		if component == "kwok-controller" {
-			continue // plain HTTP: health and metrics
-		}
 		old := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 		if conn, err := tls.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), old); err == nil {
 			conn.Close()
@@ -49,6 +46,7 @@ func TestListeners(t *testing.T) {
 	for component, paths := range map[string]map[string][]int{
 		"kube-scheduler":          {"/healthz": {200}, "/metrics": {200}, "/configz": {401, 403}, "/debug/pprof/": {401, 403}},
 		"kube-controller-manager": {"/healthz": {200}, "/metrics": {200}, "/configz": {401, 403}, "/debug/pprof/": {401, 403}},
+		"kwok-controller":         {"/containerLogs/default/p/c": {401}, "/exec/default/p/c?command=id&output=1": {401}, "/portForward/default/p": {401}, "/metrics": {401}},
 		"kube-apiserver":          {"/livez": {200}, "/version": {200}, "/metrics": {401, 403}, "/api/v1/nodes": {401, 403}},
 	} {
 		for path, codes := range paths {

@@ -33,6 +33,7 @@ type config struct {
 	version string
 	files   *commandLine // to read the files again, nil for never
 	printed string       // what print said before they were read
+	metrics []api.Object // in files
 }
 
 // commandLine is the command line.
@@ -173,7 +174,7 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	}
 	for _, o := range objs {
 		switch o.(type) {
-		case *api.Raw, *api.Stage, *api.KwokConfiguration, *api.KwokctlConfiguration, *api.KwokctlResource:
+		case *api.Raw, *api.Stage, *api.KwokConfiguration, *api.KwokctlConfiguration, *api.KwokctlResource, *api.Metric, *api.ResourceUsage:
 		default: // the kubelet's side of nodes
 			log.Warn("document has no effect yet", "object", o.Type().Kind+" "+o.Meta().Name)
 		}
@@ -212,8 +213,11 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if err := checkCRDs(cfg.opts.EnableCRDs); err != nil {
 		return cfg, usageError{err}
 	}
+	if cfg.metrics, err = checkMetrics(objs, cfg.opts.EnableCRDs); err != nil {
+		return cfg, err
+	}
 	for _, k := range cfg.opts.EnableCRDs {
-		if k != "Stage" {
+		if k != "Stage" && len(metricKinds([]string{k})) == 0 {
 			log.Warn("kind is read from the cluster, but has no effect yet", "object", k)
 		}
 	}

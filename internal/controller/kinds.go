@@ -18,11 +18,12 @@ type kind uint8
 const (
 	nodes kind = iota
 	pods
-	stageObjects // Stages themselves, when they are read from the cluster
-	memberLeases // of the controllers that share the nodes with us
-	classes      // StorageClasses, which templates may look at
-	firstOther   // from here on, whatever else there are stages for
-	maxKinds     = 250
+	stageObjects      // Stages themselves, when they are read from the cluster
+	memberLeases      // of the controllers that share the nodes with us
+	classes           // StorageClasses, which templates may look at
+	firstOther        // from here on, whatever else there are stages for
+	maxKinds          = 250
+	ruleObjects  kind = 255 // of the nodes' HTTP side, which the loop never sees
 )
 
 // player is what the loop knows of one kind.

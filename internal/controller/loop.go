@@ -10,6 +10,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/expr"
+	"kwokctl/internal/kubelet"
 	"kwokctl/internal/stage"
 )
 
@@ -33,6 +34,9 @@ type loop struct {
 	report  *reporter
 	readers sync.WaitGroup // of kinds other than nodes and pods
 	playing bool           // readers may be started
+
+	metrics       *kubelet.Metrics // of the nodes
+	metricObjects metricObjects
 
 	t    *table
 	w    *wheel
@@ -121,6 +125,9 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 	if l.leaseDuration > 0 {
 		l.ring = newRing(l.leaseDuration, l.now)
 	}
+	l.metrics = kubelet.NewMetrics(log, clock, st.failed.Inc)
+	l.metricObjects = metricObjects{fixed: cfg.metrics, live: map[string][]*liveMetric{}}
+	l.takeMetrics()
 	l.funcs = expr.Base(cfg.version, l.now).With(expr.Funcs(l.templateFuncs()))
 	l.cat = newCatalog(cfg)
 	if !l.cat.fromCluster {

@@ -51,6 +51,9 @@ func (l *loop) launchAll() {
 	if l.cat.fromCluster {
 		l.launch(stageObjects)
 	}
+	for _, k := range metricKinds(l.opts.EnableCRDs) {
+		l.readers.Go(func() { l.readMetrics(l.ctx, k) })
+	}
 }
 
 // launch starts the reader of a kind.
@@ -70,7 +73,7 @@ func (l *loop) launch(k kind) {
 			case <-ctx.Done():
 			}
 		}
-		l.readKind(ctx, k, ref, renew)
+		l.readKind(ctx, k, ref, renew, l.batches)
 	})
 }
 
@@ -121,12 +124,12 @@ func (l *loop) takeClasses(b batch) {
 }
 
 // readKind reads the objects of a kind that may come and go, such as a custom one.
-func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew <-chan struct{}) {
+func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew <-chan struct{}, out chan<- batch) {
 	lost := false
 	for n := 1; ctx.Err() == nil; n++ {
 		where, err := l.find.Resource(ctx, ref.APIGroup, ref.Kind)
 		if err == nil {
-			r := &reader{kind: k, name: ref.Kind, where: &where, path: where.Path("", ""), do: l.do, out: l.batches, renew: renew, log: l.log}
+			r := &reader{kind: k, name: ref.Kind, where: &where, path: where.Path("", ""), do: l.do, out: out, renew: renew, log: l.log}
 			r.run(ctx)
 			if r.opened {
 				lost, n = false, 1
@@ -140,7 +143,7 @@ func (l *loop) readKind(ctx context.Context, k kind, ref api.ResourceRef, renew 
 			lost = true
 			l.log.Info("the API server does not have this kind; waiting for it", "object", ref.Kind+" of "+ref.APIGroup)
 			select {
-			case l.batches <- batch{kind: k, missing: true}:
+			case out <- batch{kind: k, missing: true}:
 			case <-ctx.Done():
 			}
 		}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,16 +225,12 @@ func (l *loop) takeStages(b batch) {
 func (s *liveStage) next(o stage.Object) *liveStage {
 	m := o.Meta()
 	n := &liveStage{Stage: &api.Stage{Metadata: api.ObjectMeta{Name: m.Name}}, uid: m.UID, confirmed: true}
-	var objs []api.Object
-	text, err := json.Marshal(o.Tree())
-	if err == nil {
-		objs, err = api.Load(strings.NewReader(string(text)), "stage "+m.Name)
-	}
+	read, err := readObject(o, "stage")
 	if n.bad = err; err != nil {
 		return n
 	}
-	if read := api.Of[*api.Stage](objs); len(read) == 1 {
-		n.Stage = read[0]
+	if st, ok := read.(*api.Stage); ok {
+		n.Stage = st
 		n.File = ""
 	}
 	for _, c := range n.Status.Conditions {
@@ -245,6 +242,19 @@ func (s *liveStage) next(o stage.Object) *liveStage {
 		n.Stage = s.Stage
 	}
 	return n
+}
+
+// readObject reads an object of the cluster as one of ours.
+func readObject(o stage.Object, what string) (api.Object, error) {
+	text, err := json.Marshal(o.Tree())
+	if err != nil {
+		return nil, err
+	}
+	objs, err := api.Load(bytes.NewReader(text), what+" "+o.Meta().Name)
+	if err != nil {
+		return nil, err
+	}
+	return objs[0], nil
 }
 
 // reject sets a stage aside and says so, once.

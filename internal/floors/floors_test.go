@@ -21,8 +21,8 @@ func floors() map[string]int {
 	return map[string]int{
 		"cmd/kwokctl": 5, "cmd/kwok": 5, "internal/e2e": 5, "internal/e2e/provider": 5,
 		"internal/applet": 4, "internal/cli": 4,
-		"internal/cluster": 3, "internal/controller": 3, "internal/kubelet": 3,
-		"internal/components": 2, "internal/stage": 2, "internal/snapshot": 2, "internal/scale": 2,
+		"internal/cluster": 3, "internal/controller": 3,
+		"internal/components": 2, "internal/stage": 2, "internal/kubelet": 2, "internal/snapshot": 2, "internal/scale": 2,
 		"internal/kectl":    2,
 		"internal/download": 1,
 		"internal/expr":     1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1, "internal/audit": 1,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,11 @@ func newCreate(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		req.Others = append(req.Others, beats...)
+		usage, err := components.UsageObjects(&cfg.Options, req.Others)
+		if err != nil {
+			return err
+		}
+		req.Others = slices.Concat(req.Others, beats, usage)
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}

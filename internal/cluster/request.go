@@ -14,6 +14,7 @@ import (
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
 	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/kubelet"
 )
 
 // check finds what is wrong with a request by itself, before anything is written.
@@ -52,6 +53,9 @@ func (r *Create) check() error {
 	}
 	o := &r.Config.Options
 	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
+		return err
+	}
+	if err := kubelet.Check(r.Others); err != nil {
 		return err
 	}
 	of := map[int]string{}

@@ -76,6 +76,9 @@ type bucket struct {
 	hidden bool
 }
 
+// identity is what is kept of any node and pod.
+var identity = []string{"metadata.name", "metadata.namespace", "metadata.uid", "metadata.creationTimestamp"}
+
 // compiler compiles each text once.
 type compiler struct {
 	envs map[string]*expr.CELEnv
@@ -94,9 +97,11 @@ func (c *compiler) compile(dimension, text, to string, compile func(string) (*ex
 	}
 	c.made[key] = made
 	for _, use := range made.Uses() {
-		c.uses[use] = true
-		if strings.HasPrefix(use, "container") && use != "container.name" {
+		switch root, part, _ := strings.Cut(use, "."); {
+		case root == "container" && part != "name":
 			c.uses["pod.spec.containers"] = true
+		case root != "container" && !slices.Contains(identity, part):
+			c.uses[use] = true
 		}
 	}
 	return made, nil

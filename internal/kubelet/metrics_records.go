@@ -275,7 +275,7 @@ func (r *records) read(name string) (node *corev1.Node, used *integrals, pods []
 	return node, used, pods, true
 }
 
-// identityOf is what is kept of any object.
+// identityOf takes that from an object which is kept of any.
 func identityOf(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: m.Name, Namespace: m.Namespace, UID: m.UID, CreationTimestamp: m.CreationTimestamp}
 }

@@ -2,7 +2,6 @@ package kubelet
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -33,7 +32,7 @@ type Metrics struct {
 
 	complaints struct {
 		sync.Mutex
-		seen map[string]int
+		seen map[string]bool
 	}
 	nodesBegan, podsBegan uint32
 }
@@ -61,7 +60,7 @@ func (m *Metrics) Use(objs []api.Object) (renew bool, errs []error) {
 	renew = m.demand(set.uses)
 	m.set.Store(set)
 	m.complaints.Lock()
-	m.complaints.seen = map[string]int{}
+	m.complaints.seen = map[string]bool{}
 	m.complaints.Unlock()
 	return renew, errs
 }
@@ -90,19 +89,20 @@ func (m *Metrics) BeginPods() { m.podsBegan = m.begin() }
 // EndPods ends it.
 func (m *Metrics) EndPods() { m.endPods(m.podsBegan) }
 
-// complain logs what fails in scrapes: the first times of each.
+// maxComplaints is how many different faults are logged, until Metrics change.
+const maxComplaints = 100
+
+// complain counts what fails in scrapes, and logs each different fault once.
 func (m *Metrics) complain(what string, err error) {
 	if m.failed != nil {
 		m.failed()
 	}
 	m.complaints.Lock()
-	m.complaints.seen[what]++
-	level := slog.LevelDebug
-	if m.complaints.seen[what] == 1 {
-		level = slog.LevelWarn
+	defer m.complaints.Unlock()
+	if fault := err.Error(); len(m.complaints.seen) < maxComplaints && !m.complaints.seen[fault] {
+		m.complaints.seen[fault] = true
+		m.log.Warn("metric fails", "metric", what, "err", err)
 	}
-	m.complaints.Unlock()
-	m.log.Log(context.Background(), level, "metric fails", "metric", what, "err", err)
 }
 
 // discoveryPath is where Prometheus finds what to scrape.

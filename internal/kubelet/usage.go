@@ -106,12 +106,8 @@ func (s *scrape) ofContainer(pod *corev1.Pod, c *corev1.Container, resource stri
 	}
 	s.usages[key] = nil // it is being found
 	n, err := s.find(pod, c, resource)
-	if errors.Is(err, errCircle) {
-		delete(s.usages, key)
-		return 0, err
-	}
 	if err != nil {
-		s.m.complain("usage of "+resource, fmt.Errorf("pod %s/%s, container %s: %w", pod.Namespace, pod.Name, c.Name, err))
+		s.m.complain(fmt.Sprintf("usage of %s by pod %s/%s, container %s", resource, pod.Namespace, pod.Name, c.Name), err)
 	}
 	s.usages[key] = &n
 	return n, nil

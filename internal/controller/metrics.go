@@ -160,8 +160,9 @@ func (l *loop) takeMetrics() {
 
 func (l *loop) useMetrics(all []api.Object) {
 	renew, errs := l.metrics.Use(all)
+	before := l.metricObjects.bad
 	l.metricObjects.used, l.metricObjects.bad = all, map[api.Object]error{}
-	if renew {
+	if renew && l.playing { // else they are not read yet
 		l.kinds[nodes].ask()
 		l.kinds[pods].ask()
 	}
@@ -173,7 +174,9 @@ func (l *loop) useMetrics(all []api.Object) {
 		}
 		err = fmt.Errorf("%s: %w", at.Field, at.Err)
 		l.metricObjects.bad[at.Object] = err
-		l.log.Error("object is set aside", "object", at.Object.Type().Kind+" "+at.Object.Meta().Name, "err", err)
+		if before[at.Object] == nil {
+			l.log.Error("object is set aside", "object", at.Object.Type().Kind+" "+at.Object.Meta().Name, "err", err)
+		}
 	}
 }
 

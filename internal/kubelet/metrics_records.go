@@ -19,6 +19,8 @@ type records struct {
 	uses  map[string]bool // parts of objects that expressions look at, such as pod.metadata.annotations; nil: keep nothing
 	nodes map[string]*nodeRecord
 	epoch uint32
+
+	ofNode, ofPod [][]int // the fields that are these parts
 }
 
 // nodeRecord is a node with its pods. They may be known before it is.
@@ -85,6 +87,7 @@ func (r *records) demand(uses map[string]bool) (more bool) {
 		more = more || !r.uses[u]
 	}
 	r.uses = uses
+	r.ofNode, r.ofPod = looked(reflect.TypeFor[corev1.Node](), "node", uses), looked(reflect.TypeFor[corev1.Pod](), "pod", uses)
 	return more
 }
 
@@ -113,7 +116,7 @@ func (r *records) setNode(o *corev1.Node) {
 		}
 	}
 	kept := corev1.Node{ObjectMeta: identityOf(&o.ObjectMeta)}
-	pick(&kept, o, "node", r.uses)
+	pick(&kept, o, r.ofNode)
 	n.raw, n.epoch = encode(&kept), r.epoch
 }
 
@@ -155,7 +158,7 @@ func (r *records) setPod(o *corev1.Pod) {
 	for i := range o.Spec.Containers {
 		kept.Spec.Containers = append(kept.Spec.Containers, corev1.Container{Name: o.Spec.Containers[i].Name})
 	}
-	pick(&kept, o, "pod", r.uses)
+	pick(&kept, o, r.ofPod)
 	p.raw, p.epoch = encode(&kept), r.epoch
 	p.done = o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed
 }
@@ -280,20 +283,28 @@ func identityOf(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: m.Name, Namespace: m.Namespace, UID: m.UID, CreationTimestamp: m.CreationTimestamp}
 }
 
-// pick copies from an object the parts that are looked at.
-func pick(to, from any, root string, uses map[string]bool) {
-	dst, src := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
-	for i := range src.NumField() {
-		part := root + "." + yamlName(src.Type().Field(i))
+// looked finds the fields of a type that are looked at: of the object itself, or of its metadata, spec and status.
+func looked(t reflect.Type, root string, uses map[string]bool) (fields [][]int) {
+	for i := range t.NumField() {
+		part := root + "." + yamlName(t.Field(i))
 		if uses[root] || uses[part] {
-			dst.Field(i).Set(src.Field(i))
+			fields = append(fields, []int{i})
 			continue
 		}
-		for j := range src.Field(i).NumField() { // metadata, spec and status are structs
-			if uses[part+"."+yamlName(src.Field(i).Type().Field(j))] {
-				dst.Field(i).Field(j).Set(src.Field(i).Field(j))
+		for j := range t.Field(i).Type.NumField() {
+			if uses[part+"."+yamlName(t.Field(i).Type.Field(j))] {
+				fields = append(fields, []int{i, j})
 			}
 		}
+	}
+	return fields
+}
+
+// pick copies fields of an object.
+func pick(to, from any, fields [][]int) {
+	dst, src := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
+	for _, f := range fields {
+		dst.FieldByIndex(f).Set(src.FieldByIndex(f))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,15 +47,11 @@ func newCreate(env *Env) *cobra.Command {
 		if err := components.Selection(cfg, req.Others); err != nil {
 			return err
 		}
-		beats, err := components.HeartbeatStages(&cfg.Options, req.Others)
+		more, err := components.Objects(&cfg.Options, req.Others)
 		if err != nil {
 			return err
 		}
-		usage, err := components.UsageObjects(&cfg.Options, req.Others)
-		if err != nil {
-			return err
-		}
-		req.Others = slices.Concat(req.Others, beats, usage)
+		req.Others = append(req.Others, more...)
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}

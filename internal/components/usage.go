@@ -8,9 +8,19 @@ import (
 	"kwokctl/kustomize"
 )
 
-// UsageObjects returns what metrics-server needs to find in the nodes, where the user brings none: a Metric, and a
+// Objects returns what the controller is to read besides what the user brings.
+func Objects(o *Options, others []api.Object) ([]api.Object, error) {
+	beats, err := heartbeatStages(o, others)
+	if err != nil {
+		return nil, err
+	}
+	usage, err := usageObjects(o, others)
+	return append(beats, usage...), err
+}
+
+// usageObjects returns what metrics-server needs to find in the nodes, where the user brings none: a Metric, and a
 // usage of all containers.
-func UsageObjects(o *Options, others []api.Object) ([]api.Object, error) {
+func usageObjects(o *Options, others []api.Object) ([]api.Object, error) {
 	names, err := Names(o)
 	if err != nil || !slices.Contains(names, "metrics-server") || !slices.Contains(names, "kwok-controller") {
 		return nil, err

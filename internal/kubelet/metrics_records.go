@@ -43,33 +43,31 @@ type podRecord struct {
 	used    *integrals
 }
 
-// integrals are usages over time, by container and resource. Scrapes advance them, one at a time.
+// integrals are usages over time, by container and resource. Scrapes advance them.
 type integrals struct {
-	mu sync.Mutex
-	by map[[2]string]*integral
+	mu  sync.Mutex
+	all []integral
 }
 
 type integral struct {
-	sum float64
-	at  time.Time
+	container, resource string
+	sum                 float64
+	at                  int64 // in nanoseconds
 }
 
 // advance adds what was used since the last time, in unit-seconds. At the first time nothing was.
 func (i *integrals) advance(container, resource string, usage float64, now time.Time) float64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.by == nil {
-		i.by = map[[2]string]*integral{}
+	at := slices.IndexFunc(i.all, func(it integral) bool { return it.container == container && it.resource == resource })
+	if at < 0 {
+		i.all = append(i.all, integral{container: strings.Clone(container), resource: resource, at: now.UnixNano()})
+		return 0
 	}
-	key := [2]string{container, resource}
-	it := i.by[key]
-	if it == nil {
-		it = &integral{at: now}
-		i.by[key] = it
-	}
-	if now.After(it.at) { // else somebody who began later was faster
-		it.sum += max(0, usage) * now.Sub(it.at).Seconds()
-		it.at = now
+	it := &i.all[at]
+	if passed := now.UnixNano() - it.at; passed > 0 { // else somebody who began later was faster
+		it.sum += max(0, usage) * time.Duration(passed).Seconds()
+		it.at = now.UnixNano()
 	}
 	return it.sum
 }

@@ -252,3 +252,18 @@ func TestMetricMistakes(t *testing.T) {
 		t.Errorf("got %s, %v", got, errs)
 	}
 }
+
+// The example of the docs works.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/controller.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: Metric\n")
+	text, _, _ = strings.Cut(text, "```")
+	objs := parse(t, "kind: Metric\n"+text)
+	if err := Check(objs); err != nil || len(objs) != 2 {
+		t.Errorf("%d objects, %v", len(objs), err)
+	}
+}

@@ -44,16 +44,6 @@ func (o *Option) Variable() string {
 	return "KWOK_" + o.Env
 }
 
-// OptionOf returns the option of a field, or nil.
-func OptionOf(field string) *Option {
-	for _, o := range Options() {
-		if o.Field == field {
-			return &o
-		}
-	}
-	return nil
-}
-
 // Type returns the type of the field.
 func (o *Option) Type() reflect.Type { return fieldOf(&KwokctlOptions{}, o.Field).Type() }
 

@@ -245,7 +245,7 @@ func (l *loop) releaseAll() {
 		})
 	}
 	for _, n := range l.nodes {
-		if n.held {
+		if n.held && n.lease.version != "" {
 			work <- n
 		}
 	}

@@ -3,6 +3,9 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +47,47 @@ func TestRestart(t *testing.T) {
 	w.ready("crash")
 	w.ok("scale", "node", "--replicas", "3", "--name", "crash")
 	w.kubectl("crash", "wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+	w.exhaust("crash")
+}
+
+// exhaust lets the API server have no more memory than it has, and gives it work. The kernel kills it, which is said.
+func (w *world) exhaust(name string) {
+	w.t.Helper()
+	if !w.confine(w.components(name)["kube-apiserver"].PID, 2<<20) {
+		return
+	}
+	all := w.write(name, 4)
+	defer func() { close(all.stop); all.done.Wait() }()
+	var c component
+	w.eventually(time.Minute, "kube-apiserver was killed and is Ready again", func() bool {
+		c = w.components(name)["kube-apiserver"]
+		return c.Restarts == 2 && c.State == "Ready"
+	})
+	if c.LastExit != "killed by signal 9 (out of memory)" {
+		w.t.Errorf("kube-apiserver had no memory left: %+v", c)
+	}
+}
+
+// confine lets a process take that many bytes more, if we may make control groups here.
+func (w *world) confine(pid int, bytes int) bool {
+	w.t.Helper()
+	group, limit := "/sys/fs/cgroup/memory", "memory.limit_in_bytes" // version 1
+	if _, err := os.Stat(group); err != nil {
+		group, limit = "/sys/fs/cgroup", "memory.max"
+	}
+	group = filepath.Join(group, fmt.Sprintf("kwok-e2e-%d", pid))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		w.t.Logf("not tried: lack of memory: %v", err)
+		return false
+	}
+	w.t.Cleanup(func() {
+		if err := os.Remove(group); err != nil {
+			w.t.Error(err)
+		}
+	})
+	write(w.t, filepath.Join(group, limit), strconv.Itoa(bytes))
+	write(w.t, filepath.Join(group, "cgroup.procs"), strconv.Itoa(pid))
+	return true
 }
 
 // writers make ConfigMaps as fast as the API server takes them, and remember what it acknowledged.

@@ -101,6 +101,9 @@ func TestRestoreRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.create("firm")
+	w.eventually(time.Minute, "the controllers have made their ConfigMaps", func() bool {
+		return strings.Count(w.kubectl("firm", "get", "configmaps", "-A"), "kube-root-ca.crt") == 4 // one for each namespace
+	})
 	dir := t.TempDir()
 	db, yaml := filepath.Join(dir, "s.db"), filepath.Join(dir, "s.yaml")
 	w.ok("snapshot", "save", "--name", "firm", "--path", db)

@@ -1,9 +1,11 @@
 package snapshot
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,6 +139,7 @@ func TestChecked(t *testing.T) {
 		"cut field":     {text: fromUpstream + "---\napiVersion: action.kwok.x-k8s.io/v1alpha1\nkind: ResourcePatch\nresource: {vers", counts: "1 4", cut: "missing"},
 		"our own, cut":  {text: "# kwokctl snapshot 2026-01-02T03:04:05Z x\n---\n" + node + "---\n" + strings.Replace(node, "a}", "b}", 1), counts: "1 0", cut: "missing"},
 		"whole so far":  {text: "# kwokctl snapshot 2026-01-02T03:04:05Z x\n---\n" + node + "---\n" + strings.Replace(node, "a}", "b}", 1) + markWhole, counts: "2 0", cut: "missing"},
+		"zipped so far": {text: unfinished(t, "# kwokctl snapshot 2026-01-02T03:04:05Z x\n---\n"+node+"---\n"+strings.Replace(node, "a}", "b}", 1)+markWhole), counts: "2 0", cut: "missing"},
 		"all but ends":  {text: "# kwokctl snapshot 2026-01-02T03:04:05Z x\n---\n" + node + "---\n# kwokctl snapshot ends, objects: 1\n", counts: "1 0"},
 		"middle gone":   {text: "# kwokctl snapshot 2026-01-02T03:04:05Z x\n---\n" + node + "---\n# kwokctl snapshot ends, objects: 7\n", want: "7 objects"},
 		"later defined": {text: widget + "---\n" + definitionOfWidgets, counts: "2 0"},
@@ -159,6 +162,20 @@ func TestChecked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unfinished is what a recorder that was killed has left of a compressed file.
+func unfinished(t *testing.T, text string) string {
+	t.Helper()
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 const widget = "apiVersion: acme.io/v1\nkind: Widget\nmetadata: {name: w, namespace: lab}\nspec: {size: 1, keep: x}\n"

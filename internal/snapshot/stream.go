@@ -112,16 +112,21 @@ func (r *Reader) read() (text []byte, line int, err error) {
 	for {
 		begin := len(text)
 		text, err = r.readLine(text)
+		// What was sealed is whole, though a part follows of what separates it from the next.
+		atSeal := err != nil && sealed >= 0 && strings.HasPrefix("--", string(text[sealed:]))
 		switch {
 		case errors.Is(err, io.EOF):
 			r.ended = true
-			if sealed >= 0 && strings.HasPrefix("--", string(text[sealed:])) { // of what separates it from the next
+			if atSeal {
 				text, r.whole = text[:sealed], true
 			}
 			return text, line, nil
 		case errors.Is(err, errTooLong):
 			return nil, line, &LineError{r.name, line, err}
-		case errors.Is(err, io.ErrUnexpectedEOF): // of a compressed file
+		case errors.Is(err, io.ErrUnexpectedEOF) && atSeal: // of a compressed file, which says so again
+			r.whole = true
+			return text[:sealed], line, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, line, fmt.Errorf("%s: %w", r.name, ErrCut)
 		case err != nil:
 			return nil, line, fmt.Errorf("read %s: line %d: %w", r.name, r.line, err)

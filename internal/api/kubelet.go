@@ -140,6 +140,8 @@ type ResourceUsage struct {
 	Metadata ObjectMeta        `json:"metadata,omitzero"`
 	Spec     ResourceUsageSpec `json:"spec"`
 	Status   Status            `json:"status,omitzero"`
+
+	origin
 }
 
 // ResourceUsageSpec holds one rule per set of containers.
@@ -166,6 +168,8 @@ type Metric struct {
 	Metadata ObjectMeta `json:"metadata,omitzero"`
 	Spec     MetricSpec `json:"spec"`
 	Status   Status     `json:"status,omitzero"`
+
+	origin
 }
 
 // MetricSpec says where metrics are served; {nodeName} in Path stands for any node's name.

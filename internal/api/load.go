@@ -219,6 +219,8 @@ func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 		}
 	}
 	switch o := o.(type) {
+	case interface{ read(file string, d document) }:
+		o.read(name, d)
 	case *Stage:
 		o.normalise()
 		o.File, o.doc = name, d

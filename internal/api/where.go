@@ -78,3 +78,19 @@ func find(n *yaml3.Node, field string) *yaml3.Node {
 func parts(field string) []string {
 	return strings.FieldsFunc(field, func(r rune) bool { return strings.ContainsRune(".[]", r) })
 }
+
+// origin is where an object was read.
+type origin struct {
+	file string
+	doc  document
+}
+
+func (o *origin) read(file string, d document) { o.file, o.doc = file, d }
+
+// At returns the place of a field, for the beginning of a message; "" for an object that was not loaded.
+func (o *origin) At(field string) string {
+	if o.doc.line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d: ", o.file, o.doc.lineOf(field))
+}

@@ -49,11 +49,11 @@ func newCreate(env *Env) *cobra.Command {
 		if err := components.Selection(cfg, req.Others); err != nil {
 			return err
 		}
-		beats, err := components.HeartbeatStages(&cfg.Options, req.Others)
+		more, err := components.Objects(&cfg.Options, req.Others)
 		if err != nil {
 			return err
 		}
-		req.Others = append(req.Others, beats...)
+		req.Others = append(req.Others, more...)
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}

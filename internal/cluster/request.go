@@ -14,6 +14,7 @@ import (
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
 	"kwokctl/internal/kubeconfig"
+	"kwokctl/internal/kubelet"
 )
 
 // check finds what is wrong with a request by itself, before anything is written.
@@ -51,7 +52,7 @@ func (r *Create) check() error {
 		return err
 	}
 	o := &r.Config.Options
-	if _, err := stageManifests(o.EnableCRDs, r.Others); err != nil {
+	if err := checkObjects(o.EnableCRDs, r.Others); err != nil {
 		return err
 	}
 	of := map[int]string{}
@@ -76,6 +77,14 @@ func (r *Create) check() error {
 	}
 	_, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)) // one that cannot be read cannot get a context
 	return err
+}
+
+// checkObjects finds what is wrong with those that the controller is to read.
+func checkObjects(kinds []string, others []api.Object) error {
+	if _, err := stageManifests(kinds, others); err != nil {
+		return err
+	}
+	return kubelet.Check(others)
 }
 
 // absolute makes the paths of volumes of containers such that they mean the same from anywhere.

@@ -37,6 +37,14 @@ func stageManifests(kinds []string, others []api.Object) ([]byte, error) {
 		return nil, fmt.Errorf("%s: stage %s: with enable-crds Stage, Stages are objects in the cluster and no file may have any",
 			stages[0].File, stages[0].Metadata.Name)
 	}
+	for _, o := range others {
+		t := o.Type()
+		_, metric := o.(*api.Metric)
+		_, usage := o.(*api.ResourceUsage)
+		if (metric || usage) && slices.Contains(kinds, t.Kind) {
+			return nil, fmt.Errorf("%s %s: with enable-crds %[1]s, they are objects in the cluster and no file may have any", t.Kind, o.Meta().Name)
+		}
+	}
 	if inCluster || slices.ContainsFunc(stages, unusual) {
 		all = append(append(all, "---\n"...), kustomize.AnythingRBAC()...)
 	}

@@ -10,9 +10,9 @@ import (
 	"kwokctl/kustomize"
 )
 
-// HeartbeatStages returns the stages of nodes when their status is to be refreshed more seldom than by the built-in
+// heartbeatStages returns the stages of nodes when their status is to be refreshed more seldom than by the built-in
 // ones, else nothing. Who brings stages of nodes decides that there.
-func HeartbeatStages(o *Options, others []api.Object) ([]api.Object, error) {
+func heartbeatStages(o *Options, others []api.Object) ([]api.Object, error) {
 	isNode := func(s *api.Stage) bool { return s.Spec.ResourceRef.Kind == "Node" }
 	if slices.ContainsFunc(api.Of[*api.Stage](others), isNode) || slices.Contains(o.EnableCRDs, "Stage") {
 		return nil, nil

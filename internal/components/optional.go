@@ -175,7 +175,9 @@ func prometheusConfig(c Context) []File {
 		}
 	}
 	if c.Has("kwok-controller") {
-		job("kwok-controller", "http", c.Addr("kwok-controller", "http"), "")
+		address := c.Addr("kwok-controller", "http")
+		job("kwok-controller", "http", address, "")
+		fmt.Fprintf(&b, "- job_name: kwok-controller-metrics-discovery\n  http_sd_configs: [{url: 'http://%s/discovery/prometheus'}]\n", address)
 	}
 	if c.Has("metrics-server") {
 		job("metrics-server", "https", c.Addr("metrics-server", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")

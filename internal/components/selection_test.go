@@ -95,3 +95,35 @@ func TestVolumes(t *testing.T) {
 		}
 	}
 }
+
+// Metrics-server finds metrics in the nodes of which the user brings none.
+func TestUsageObjects(t *testing.T) {
+	for _, tt := range []struct {
+		o       Options
+		brought []string
+		want    string
+	}{
+		{Options{}, nil, ""},
+		{Options{Enable: []string{"metrics-server"}}, nil, "Metric metrics-resource, ClusterResourceUsage usage-from-annotation"},
+		{Options{Enable: []string{"metrics-server"}}, []string{"Metric"}, "ClusterResourceUsage usage-from-annotation"},
+		{Options{Enable: []string{"metrics-server"}}, []string{"ResourceUsage", "ClusterResourceUsage"}, "Metric metrics-resource"},
+		{Options{Enable: []string{"metrics-server"}, EnableCRDs: []string{"Metric", "ClusterResourceUsage"}}, nil, ""},
+	} {
+		tt.o.MetricsServerBinary = "x"
+		var others []api.Object
+		for _, kind := range tt.brought {
+			others = append(others, &api.ResourceUsage{TypeMeta: api.TypeMeta{Kind: kind}})
+		}
+		objs, err := usageObjects(&tt.o, others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range objs {
+			got = append(got, o.Type().Kind+" "+o.Meta().Name)
+		}
+		if strings.Join(got, ", ") != tt.want {
+			t.Errorf("%+v: got %v, want %s", tt.brought, got, tt.want)
+		}
+	}
+}

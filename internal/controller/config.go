@@ -39,6 +39,7 @@ type config struct {
 	rules   []api.Object // what the nodes' HTTP side answers
 	cert    *tls.Certificate
 	cas     *x509.CertPool // sign client certificates
+	metrics []api.Object   // in files
 }
 
 // commandLine is the command line.
@@ -178,12 +179,6 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	for _, o := range api.Of[*api.Raw](objs) {
 		log.Warn("document is skipped", "object", o.Kind+" "+o.Metadata.Name)
 	}
-	for _, o := range objs {
-		switch o.(type) {
-		case *api.Metric, *api.ResourceUsage:
-			log.Warn("document has no effect yet", "object", o.Type().Kind+" "+o.Meta().Name)
-		}
-	}
 	rules := slices.DeleteFunc(slices.Clone(objs), func(o api.Object) bool { return !kubelet.Ours(o) })
 	merged, err := api.MergeKwok(api.Of[*api.KwokConfiguration](objs))
 	if err != nil {
@@ -219,12 +214,12 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if err := checkCRDs(cfg.opts.EnableCRDs); err != nil {
 		return cfg, usageError{err}
 	}
+	if cfg.metrics, err = checkMetrics(objs, cfg.opts.EnableCRDs); err != nil {
+		return cfg, err
+	}
 	for _, k := range cfg.opts.EnableCRDs {
-		switch {
-		case slices.Contains(kubelet.Kinds(), k):
+		if slices.Contains(kubelet.Kinds(), k) {
 			log.Warn("whoever may write such objects in the cluster runs commands, reads files and opens connections as this process does", "object", k)
-		case k != "Stage":
-			log.Warn("kind is read from the cluster, but has no effect yet", "object", k)
 		}
 	}
 	return cfg, cfg.sort(api.Of[*api.Stage](objs))

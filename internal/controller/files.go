@@ -54,7 +54,7 @@ func (l *loop) readFiles(ctx context.Context, cfg config) {
 			l.log.Warn("configuration files changed; options take effect at the next start, objects now")
 		}
 		select {
-		case l.batches <- batch{files: next.stages, filesRead: true}:
+		case l.batches <- batch{files: next.stages, fixed: next.metrics, filesRead: true}:
 		case <-ctx.Done():
 		}
 	}

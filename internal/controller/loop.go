@@ -35,7 +35,9 @@ type loop struct {
 	readers sync.WaitGroup // of kinds other than nodes and pods
 	playing bool           // readers may be started
 
-	rules *kubelet.Rules // what the nodes' HTTP side answers
+	rules         *kubelet.Rules   // what the nodes' HTTP side answers
+	metrics       *kubelet.Metrics // of the nodes
+	metricObjects metricObjects
 
 	t    *table
 	w    *wheel
@@ -125,6 +127,9 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 		l.ring = newRing(l.leaseDuration, l.now)
 	}
 	l.rules.SetFiles(cfg.rules)
+	l.metrics = kubelet.NewMetrics(log, clock, st.failed.Inc)
+	l.metricObjects = metricObjects{fixed: cfg.metrics, live: map[string][]*liveMetric{}}
+	l.takeMetrics()
 	l.funcs = expr.Base(cfg.version, l.now).With(expr.Funcs(l.templateFuncs()))
 	l.cat = newCatalog(cfg)
 	if !l.cat.fromCluster {

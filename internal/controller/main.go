@@ -87,10 +87,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.opts.EnableProfilingHandler && cfg.opts.EnableContentionProfiling {
 		runtime.SetBlockProfileRate(1)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(80 << 20)
-	}
+	limitMemory(80)
 	return play(ctx, cfg, do, find, log)
+}
+
+// limitMemory says at how much memory, in MiB, the collector works harder.
+func limitMemory(mib int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(mib << 20)
+	}
 }
 
 // play runs the loop, its readers and the server until ctx ends.

@@ -192,6 +192,7 @@ func (l *loop) observeNode(o *stage.Node) bool {
 // forgetNode stops managing a node; release gives its lease back, if it still exists.
 func (l *loop) forgetNode(n *node, release bool) {
 	delete(l.nodes, n.name)
+	l.metrics.DropNode(n.name)
 	if l.ring != nil {
 		l.ring.remove(n)
 	}

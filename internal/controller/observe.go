@@ -13,6 +13,13 @@ func (l *loop) take(b batch) {
 	}
 	if b.filesRead {
 		l.takeFiles(b.files)
+		l.metricObjects.fixed = b.fixed
+		l.takeMetrics()
+		return
+	}
+	if b.metricsOf != "" {
+		l.metricObjects.live[b.metricsOf] = b.metrics
+		l.takeMetrics()
 		return
 	}
 	if b.kind == classes {
@@ -61,7 +68,9 @@ func (l *loop) begin(k kind, where *kube.Resource) {
 	switch k {
 	case pods:
 		l.addr.begin()
+		l.metrics.BeginPods()
 	case nodes:
+		l.metrics.BeginNodes()
 		for _, n := range l.nodes {
 			n.confirmed = n == l.others
 		}
@@ -84,7 +93,9 @@ func (l *loop) end(k kind) {
 	switch k {
 	case pods:
 		l.addr.end()
+		l.metrics.EndPods()
 	case nodes:
+		l.metrics.EndNodes()
 		for _, n := range l.nodes {
 			if !n.confirmed {
 				l.forgetNode(n, false)
@@ -136,6 +147,7 @@ func (l *loop) learn(k kind, o stage.Object) bool {
 		managed := l.observeNode(n)
 		if managed {
 			l.nodes[n.Name].confirmed = true
+			l.metrics.SetNode(n.Node)
 		}
 		return managed
 	}
@@ -146,6 +158,7 @@ func (l *loop) learn(k kind, o stage.Object) bool {
 	if p.Spec.NodeName == "" {
 		return false
 	}
+	l.metrics.SetPod(p.Pod)
 	if !p.Spec.HostNetwork && len(p.Status.PodIPs) > 0 {
 		l.addr.each(l.setOf(p.Spec.NodeName), podIPs(p), func(c *cidr, n uint32) { c.take(n) })
 	}

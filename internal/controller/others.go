@@ -57,6 +57,9 @@ func (l *loop) launchAll() {
 			l.readers.Go(func() { l.readRules(l.ctx, name) })
 		}
 	}
+	for _, k := range metricKinds(l.opts.EnableCRDs) {
+		l.readers.Go(func() { l.readMetrics(l.ctx, k) })
+	}
 }
 
 // launch starts the reader of a kind.

@@ -116,7 +116,11 @@ func (l *loop) dropRest(i uint32) {
 // observeGone takes the deletion of an object.
 func (l *loop) observeGone(k kind, o stage.Object) {
 	m := o.Meta()
-	if p, ok := o.(*stage.Pod); ok && !p.Spec.HostNetwork {
+	p, ok := o.(*stage.Pod)
+	if ok {
+		l.metrics.DropPod(p.Pod)
+	}
+	if ok && !p.Spec.HostNetwork {
 		l.addr.each(l.setOf(p.Spec.NodeName), podIPs(p), func(c *cidr, n uint32) { c.give(n) })
 	}
 	if n := l.nodes[m.Name]; k == nodes && n != nil && n.uid == m.UID {

@@ -41,6 +41,8 @@ func (l *loop) handler() http.Handler {
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
+	mux.Handle("/metrics/", l.metrics)
+	mux.Handle("/discovery/prometheus", l.metrics)
 	mux.Handle("/metrics", promhttp.HandlerFor(l.stats.registry, promhttp.HandlerOpts{}))
 	return mux
 }

@@ -17,6 +17,7 @@ type stats struct {
 	leases   *prometheus.CounterVec
 	rejected prometheus.Counter
 	lost     prometheus.Counter
+	failed   prometheus.Counter
 	circles  *prometheus.CounterVec
 	latency  prometheus.Histogram
 	lag      prometheus.Gauge
@@ -40,6 +41,8 @@ func newStats() *stats {
 			Help: "Stages set aside because they do not compile, or break limits."}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "kwok_events_lost_total",
 			Help: "Events that were not written because there were too many."}),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "kwok_metric_errors_total",
+			Help: "Failures in the metrics of nodes: series left out, and usages that count nothing."}),
 		circles: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kwok_objects_slowed_total",
 			Help: "Objects slowed down because they moved in circles, by the stage they moved to."}, []string{"stage"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "kwok_write_duration_seconds",
@@ -53,7 +56,7 @@ func newStats() *stats {
 		nodes:   gauge("managed_nodes", "Nodes that are managed."),
 		bodies:  gauge("body_bytes", "Bytes of objects kept for their next move."),
 	}
-	s.registry.MustRegister(s.moves, s.leases, s.rejected, s.lost, s.circles, s.latency, s.lag, s.queue, s.inflight, s.entries, s.nodes,
+	s.registry.MustRegister(s.moves, s.leases, s.rejected, s.lost, s.failed, s.circles, s.latency, s.lag, s.queue, s.inflight, s.entries, s.nodes,
 		s.bodies, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
 }

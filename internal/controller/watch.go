@@ -38,7 +38,10 @@ type batch struct {
 	refused    error            // we have no right to read it
 	leases     map[string]lease // all leases there are
 	files      []*api.Stage     // all Stages in files, when those changed
+	fixed      []api.Object     // with filesRead: the Metrics and usages in files
 	filesRead  bool
+	metricsOf  string // the kind of metrics
+	metrics    []*liveMetric
 }
 
 // reader watches one kind and never stops: it resumes where it was, or begins a new epoch when it cannot.

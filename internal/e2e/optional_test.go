@@ -75,6 +75,7 @@ func prometheusDouble() int {
 			Name    string                       `json:"job_name"`
 			Scheme  string                       `json:"scheme"`
 			Targets []struct{ Targets []string } `json:"static_configs"`
+			Asks    []struct{ URL string }       `json:"http_sd_configs"`
 			TLS     struct {
 				CA   string `json:"ca_file"`
 				Cert string `json:"cert_file"`
@@ -100,7 +101,13 @@ func prometheusDouble() int {
 				secure.Certificates = []tls.Certificate{pair}
 			}
 			client := http.Client{Transport: &http.Transport{TLSClientConfig: secure}, Timeout: 10 * time.Second}
-			resp, err := client.Get(job.Scheme + "://" + job.Targets[0].Targets[0] + "/metrics")
+			var url string
+			if len(job.Asks) > 0 {
+				url = job.Asks[0].URL
+			} else {
+				url = job.Scheme + "://" + job.Targets[0].Targets[0] + "/metrics"
+			}
+			resp, err := client.Get(url)
 			if err != nil {
 				fmt.Fprintf(w, "%s %v\n", job.Name, err)
 				continue
@@ -163,7 +170,7 @@ func TestOptionalComponents(t *testing.T) {
 		return r.stdout == "kwok-admin asks\n"
 	})
 	w.kubectl("kwok", "create", "configmap", "traced")
-	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\nmetrics-server 200\n" {
+	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\nkwok-controller-metrics-discovery 200\nmetrics-server 200\n" {
 		t.Errorf("prometheus collects:\n%s", got)
 	}
 	w.eventually(30*time.Second, "etcd and kube-apiserver bring traces", func() bool {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
 	"k8s.io/apiserver/pkg/cel/library"
 )
@@ -17,22 +18,29 @@ type CELEnv struct {
 
 // NewCELEnv returns an environment with the variable self and Kubernetes' own libraries.
 func NewCELEnv() (*CELEnv, error) {
-	env, err := cel.NewEnv(
-		cel.Variable("self", cel.DynType),
+	env, err := newBase(cel.Variable("self", cel.DynType))
+	return &CELEnv{env}, err
+}
+
+// newBase has what all expressions may use.
+func newBase(more ...cel.EnvOption) (*cel.Env, error) {
+	env, err := cel.NewEnv(append(more,
 		cel.DefaultUTCTimeZone(true), cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
 		ext.Strings(ext.StringsVersion(2)), ext.Sets(),
 		library.URLs(), library.Regex(), library.Lists(), library.Quantity(), library.IP(), library.CIDR(), library.Format(),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("make CEL environment: %w", err)
 	}
-	return &CELEnv{env}, nil
+	return env, nil
 }
 
 // CEL is a compiled CEL expression.
 type CEL struct {
-	prog cel.Program
-	text string
+	prog   cel.Program
+	text   string
+	result *cel.Type
+	uses   []string
 }
 
 // Compile compiles an expression.
@@ -45,19 +53,27 @@ func (e *CELEnv) Compile(text string) (*CEL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cel %q: %w", text, err)
 	}
-	return &CEL{prog, text}, nil
+	return &CEL{prog, text, ast.OutputType(), usesOf(ast.NativeRep().Expr(), nil)}, nil
 }
 
 // Eval runs the expression on an object and returns a Go value.
 func (c *CEL) Eval(self map[string]any) (any, error) {
+	v, err := c.run(map[string]any{"self": Numbers(self)})
+	if err != nil {
+		return nil, err
+	}
+	return v.Value(), nil
+}
+
+func (c *CEL) run(vars any) (ref.Val, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
 	defer cancel()
-	v, _, err := c.prog.ContextEval(ctx, map[string]any{"self": Numbers(self)})
+	v, _, err := c.prog.ContextEval(ctx, vars)
 	if err != nil {
 		if ctx.Err() != nil || strings.Contains(err.Error(), "cost limit") {
 			return nil, fmt.Errorf("cel %q: %v: %w", c.text, err, ErrLimit)
 		}
 		return nil, fmt.Errorf("cel %q: %w", c.text, err)
 	}
-	return v.Value(), nil
+	return v, nil
 }

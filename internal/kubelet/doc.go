@@ -1,2 +1,2 @@
-// Package kubelet is the nodes' HTTP side: logs, exec, attach, port-forward.
+// Package kubelet is the nodes' HTTP side: logs, exec, attach, port-forward, metrics.
 package kubelet

@@ -128,6 +128,9 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			if name == "" || w.ready[name] || m.Actor.Attributes[guestLabel] != "" { // one that was ready is the engine's to restart
 				continue
 			}
+			if _, dead := w.dead(ctx, name); !dead {
+				continue // podman tells late: it is of the run before
+			}
 			code, _ := strconv.Atoi(m.Actor.Attributes["exitCode"])
 			return w.exit(ctx, name, code)
 		case err := <-deaths.Err:
@@ -198,15 +201,23 @@ func (w *watch) ask(ctx context.Context, specs []runtimes.Spec) {
 // anyDead returns the error for a component that has died, if one has.
 func (w *watch) anyDead(ctx context.Context) error {
 	for _, s := range w.specs {
-		if slices.ContainsFunc(w.later, func(l runtimes.Spec) bool { return l.Name == s.Name }) {
-			continue
-		}
-		c, err := w.e.ContainerInspect(ctx, w.r.container(s.Name), client.ContainerInspectOptions{})
-		if err == nil && c.Container.State != nil && (c.Container.State.Status != container.StateRunning || c.Container.RestartCount > 0) {
-			return w.exit(ctx, s.Name, c.Container.State.ExitCode)
+		if code, dead := w.dead(ctx, s.Name); dead {
+			return w.exit(ctx, s.Name, code)
 		}
 	}
 	return nil
+}
+
+// dead tells whether a component has died since it was started, and with what exit status.
+func (w *watch) dead(ctx context.Context, name string) (code int, dead bool) {
+	if slices.ContainsFunc(w.later, func(l runtimes.Spec) bool { return l.Name == name }) {
+		return 0, false
+	}
+	c, err := w.e.ContainerInspect(ctx, w.r.container(name), client.ContainerInspectOptions{})
+	if err != nil || c.Container.State == nil {
+		return 0, false
+	}
+	return c.Container.State.ExitCode, c.Container.State.Status != container.StateRunning || c.Container.RestartCount > 0
 }
 
 // exit is the error for a component that died before it was ready.

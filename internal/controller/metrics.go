@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"kwokctl/internal/api"
@@ -66,50 +64,23 @@ func checkMetrics(objs []api.Object, enabled []string) ([]api.Object, error) {
 
 // readMetrics reads the objects of one kind, and hands on all there are whenever they change.
 func (l *loop) readMetrics(ctx context.Context, kind string) {
-	in := make(chan batch)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { l.readKind(ctx, ruleObjects, api.ResourceRef{APIGroup: api.Version, Kind: kind}, nil, in) })
-	last, have, complete := map[string]*liveMetric{}, map[string]*liveMetric{}, false
-	for {
-		var b batch
-		select {
-		case b = <-in:
-		case <-ctx.Done():
+	last, have := map[string]*liveMetric{}, map[string]*liveMetric{}
+	l.follow(ctx, kind, func() { last, have = have, map[string]*liveMetric{} }, func(name string, e event) {
+		if e.gone {
+			delete(have, name)
 			return
 		}
-		if b.refused != nil {
-			l.log.Warn("no right to read a kind", "object", kind, "err", b.refused)
+		before := have[name]
+		if before == nil {
+			before = last[name]
 		}
-		if b.begin || b.missing {
-			last, have, complete = have, map[string]*liveMetric{}, b.missing
-		}
-		for _, e := range b.events {
-			m := e.obj.Meta()
-			key := m.Namespace + "/" + m.Name
-			if e.gone {
-				delete(have, key)
-				continue
-			}
-			before := have[key]
-			if before == nil {
-				before = last[key]
-			}
-			have[key] = l.nextMetric(before, kind, e)
-		}
-		if complete = complete || b.end; !complete {
-			continue // what there was before counts until all is known
-		}
-		all := make([]*liveMetric, 0, len(have))
-		for _, key := range slices.Sorted(maps.Keys(have)) {
-			all = append(all, have[key])
-		}
+		have[name] = l.nextMetric(before, kind, e)
+	}, func() {
 		select {
-		case l.batches <- batch{metricsOf: kind, metrics: all}:
+		case l.batches <- batch{metricsOf: kind, metrics: sorted(have)}:
 		case <-ctx.Done():
-			return
 		}
-	}
+	})
 }
 
 // nextMetric is an object after a change: itself if what it says is the same.

@@ -44,14 +44,14 @@ func (c *config) certify(server *rest.Config, log *slog.Logger) (err error) {
 	return nil
 }
 
-// readRules reads the objects of one kind that say how the nodes' HTTP side answers, and hands them on whenever they
-// change. One that cannot be read is left out.
-func (l *loop) readRules(ctx context.Context, kind string) {
+// follow reads the objects of one kind of ours. It calls begin when all of them come anew, take for one after the other,
+// and whole whenever it is known which there are; until then those of before count.
+func (l *loop) follow(ctx context.Context, kind string, begin func(), take func(name string, e event), whole func()) {
 	in := make(chan batch)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { l.readKind(ctx, ruleObjects, api.ResourceRef{APIGroup: api.Version, Kind: kind}, nil, in) })
-	have, complete := map[string]api.Object{}, false
+	complete := false
 	for {
 		var b batch
 		select {
@@ -63,34 +63,42 @@ func (l *loop) readRules(ctx context.Context, kind string) {
 			l.log.Warn("no right to read a kind", "object", kind, "err", b.refused)
 		}
 		if b.begin || b.missing {
-			have, complete = map[string]api.Object{}, b.missing
+			begin()
+			complete = b.missing
 		}
 		for _, e := range b.events {
-			l.takeRule(have, kind, e)
+			m := e.obj.Meta()
+			take(m.Namespace+"/"+m.Name, e)
 		}
-		complete = complete || b.end
-		if !complete {
-			continue // what there was before counts until all is known
+		if complete = complete || b.end; complete {
+			whole()
 		}
-		var list []api.Object
-		for _, name := range slices.Sorted(maps.Keys(have)) {
-			list = append(list, have[name])
-		}
-		l.rules.SetLive(kind, list)
 	}
 }
 
-func (l *loop) takeRule(have map[string]api.Object, kind string, e event) {
-	m := e.obj.Meta()
-	name := m.Namespace + "/" + m.Name
-	delete(have, name)
-	if e.gone {
-		return
+// readRules reads the objects of one kind that say how the nodes' HTTP side answers, and hands them on whenever they
+// change. One that cannot be read is left out.
+func (l *loop) readRules(ctx context.Context, kind string) {
+	have := map[string]api.Object{}
+	l.follow(ctx, kind, func() { clear(have) }, func(name string, e event) {
+		delete(have, name)
+		if e.gone {
+			return
+		}
+		o, err := readObject(e.obj, kind)
+		if err != nil {
+			l.log.Error("object is left out", "object", kind+" "+name, "err", err)
+			return
+		}
+		have[name] = o
+	}, func() { l.rules.SetLive(kind, sorted(have)) })
+}
+
+// sorted is what a map has, in the order of its keys.
+func sorted[T any](m map[string]T) []T {
+	list := make([]T, 0, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, m[key])
 	}
-	o, err := readObject(e.obj, kind)
-	if err != nil {
-		l.log.Error("object is left out", "object", kind+" "+name, "err", err)
-		return
-	}
-	have[name] = o
+	return list
 }

@@ -136,7 +136,7 @@ func (m *Metrics) compile(objs []api.Object) (*metricSet, []error) {
 			if i := slices.IndexFunc(set.pages, func(q *page) bool {
 				return err == nil && q.prefix == p.prefix && q.suffix == p.suffix && q.anyNode == p.anyNode
 			}); i >= 0 {
-				err = &FieldError{o, "spec.path", fmt.Errorf("Metric %s has it already", set.pages[i].name)}
+				err = &FieldError{o, "spec.path", fmt.Errorf("that of Metric %s already", set.pages[i].name)}
 			}
 			if err != nil {
 				errs = append(errs, err)

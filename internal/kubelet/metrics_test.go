@@ -236,7 +236,7 @@ func TestMetricMistakes(t *testing.T) {
 		{aMetric + "  - {name: h, kind: histogram, value: '1'}", "spec.metrics[0].value: a histogram has buckets"},
 		{aMetric + "  - {name: h, kind: histogram, buckets: [{le: 1, value: '1'}, {le: 1, value: '1'}]}", "buckets[1].le: 1 is below 0, or there twice"},
 		{aMetric + "  - {name: g, kind: gauge, value: '1'}\n  - {name: g, kind: counter, value: '1'}", "spec.metrics[1].kind: g is a gauge already"},
-		{aMetric + "  - {name: g, kind: gauge, value: '1'}\n---" + strings.Replace(aMetric, "{name: m}", "{name: second}", 1), "Metric second: spec.path: Metric m has it already"},
+		{aMetric + "  - {name: g, kind: gauge, value: '1'}\n---" + strings.Replace(aMetric, "{name: m}", "{name: second}", 1), "Metric second: spec.path: that of Metric m already"},
 		{"kind: ResourceUsage\nmetadata: {name: p}\nspec:\n  usages:\n  - usage:\n      cpu: {expression: 1m}", "f.yaml:6: ResourceUsage p: spec.usages[0].usage.cpu.expression: cel \"1m\""},
 		{"kind: ResourceUsage\nmetadata: {name: p}\nspec: {usages: [{usage: {cpu: {}}}]}", "spec.usages[0].usage.cpu: neither value nor expression"},
 	} {

@@ -26,9 +26,9 @@ func TestUsage(t *testing.T) {
 	w.ok("scale", "pod", "--replicas", "2", "--name", "usage")
 	const path = "/metrics/nodes/node-000000/metrics/resource"
 	port := ""
-	w.eventually(10*time.Second, "the node has a port", func() bool {
+	w.eventually(time.Minute, "the node has a port", func() bool {
 		port = w.kubectl("usage", "get", "node", "node-000000", "-o", "jsonpath={.status.daemonEndpoints.kubeletEndpoint.Port}")
-		return port != ""
+		return port != "" && port != "0"
 	})
 	base := "http://127.0.0.1:" + port
 	value := func(series string) string {
@@ -42,12 +42,12 @@ func TestUsage(t *testing.T) {
 	memory := func(pod int) string {
 		return value(fmt.Sprintf(`pod_memory_working_set_bytes{namespace="default",pod="pod-%06d"}`, pod))
 	}
-	w.eventually(5*time.Second, "a pod uses a little", func() bool { return memory(0) == "1.048576e+06" && memory(1) == "1.048576e+06" })
+	w.eventually(30*time.Second, "a pod uses a little", func() bool { return memory(0) == "1.048576e+06" && memory(1) == "1.048576e+06" })
 	w.kubectl("usage", "annotate", "pod", "pod-000000", "kwok.x-k8s.io/usage-cpu=100", "kwok.x-k8s.io/usage-memory=100Mi")
-	w.eventually(5*time.Second, "it uses what its annotations say", func() bool { return memory(0) == "1.048576e+08" })
+	w.eventually(30*time.Second, "it uses what its annotations say", func() bool { return memory(0) == "1.048576e+08" })
 	const cpu = `container_cpu_usage_seconds_total{container="container-0",namespace="default",pod="pod-000000"}`
 	was := value(cpu)
-	w.eventually(5*time.Second, "its CPU time grows", func() bool { now := value(cpu); return now != was && len(now) > 1 })
+	w.eventually(30*time.Second, "its CPU time grows", func() bool { now := value(cpu); return now != was && len(now) > 1 })
 	w.apply("usage", `
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: ResourceUsage
@@ -59,8 +59,8 @@ kind: ResourceUsage
 metadata: {name: pod-000000, namespace: default}
 spec: {usages: [{usage: {memory: {expression: pod.nothing}}}]}
 `)
-	w.eventually(5*time.Second, "a usage in the cluster takes effect", func() bool { return memory(1) == "6" })
-	w.eventually(5*time.Second, "a bad one says so", func() bool {
+	w.eventually(30*time.Second, "a usage in the cluster takes effect", func() bool { return memory(1) == "6" })
+	w.eventually(30*time.Second, "a bad one says so", func() bool {
 		return strings.HasPrefix(w.kubectl("usage", "get", "resourceusage", "pod-000000", "-o", "jsonpath={.status.conditions[0].message}"),
 			"spec.usages[0].usage.memory.expression: cel")
 	})

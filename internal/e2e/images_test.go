@@ -90,7 +90,7 @@ componentsPatches:
 	w.ok("scale", "node", "--replicas", "1", "--name", "others")
 	w.kubectl("others", "create", "deployment", "d", "--image", "i")
 	w.kubectl("others", "rollout", "status", "deployment", "d", "--timeout", "60s")
-	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\n" {
+	if _, got := fetch(t, "http://127.0.0.1:"+prometheus+"/targets"); got != "prometheus 200\netcd 200\nkube-apiserver 200\nkube-controller-manager 200\nkube-scheduler 200\nkwok-controller 200\nkwok-controller-metrics-discovery 200\n" {
 		t.Errorf("prometheus collects:\n%s", got)
 	}
 	if code, got := fetch(t, "http://127.0.0.1:"+own+"/healthz"); code != http.StatusOK || got != "ok" {

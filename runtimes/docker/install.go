@@ -73,9 +73,18 @@ func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec)
 	if err != nil {
 		return err
 	}
-	return each(specs, func(s runtimes.Spec) error {
+	ensure := func(s runtimes.Spec) error {
 		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, others, info.Info), have[s.Name])
-	})
+	}
+	if len(have) > 0 || len(specs) == 0 {
+		return each(specs, ensure)
+	}
+	// With the first container of a cluster, the engine copies what the image has into the volume that all share; several
+	// at once get in each other's way.
+	if err := ensure(specs[0]); err != nil {
+		return err
+	}
+	return each(specs[1:], ensure)
 }
 
 // each calls f for all specs at once. Of their errors, which are mostly the same, it returns the first.

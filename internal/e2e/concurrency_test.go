@@ -27,10 +27,6 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	took := time.Since(began)
-	t.Logf("%d clusters in %.1f s; one alone takes %.2f s: %.2f times as long for each", many, took.Seconds(), single.Seconds(), (took/single).Seconds()*1e9/many)
-	if most := single * many * 5; took > most { // the goal is 1.2; machines with two processors and little memory took up to 2.6
-		t.Errorf("%d clusters took %s, want %s at most", many, took, most)
-	}
 	owner := map[string]string{}
 	for i := range many {
 		name := fmt.Sprintf("many-%d", i)
@@ -50,6 +46,13 @@ func TestManyAtOnce(t *testing.T) {
 		w.kubectl(fmt.Sprintf("many-%d", i), "get", "serviceaccount", "default")
 	}
 	t.Logf("delete --all took %s", w.timed("delete", "cluster", "--all"))
+	// The speed of the machine changes: one alone is measured before and after.
+	single = (single + w.timed("create", "cluster", "--name", "single", "--wait", "120s")) / 2
+	w.ok("delete", "cluster", "--name", "single")
+	t.Logf("%d clusters in %.1f s; one alone takes %.2f s: %.2f times as long for each", many, took.Seconds(), single.Seconds(), took.Seconds()/single.Seconds()/many)
+	if most := single * many * 3; took > most { // the goal is 1.2, which a machine that does other work cannot show
+		t.Errorf("%d clusters took %s, want %s at most", many, took, most)
+	}
 }
 
 // TestSameName runs creates of the same name at once. The first makes it, the others wait, say for whom, and find it.

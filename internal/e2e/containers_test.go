@@ -56,10 +56,11 @@ func testInNetwork(t *testing.T, w *world) {
 	}
 	var image struct{ Config struct{ Image string } }
 	w.engineCall(http.MethodGet, "/containers/kwok-net-etcd/json", nil, &image)
+	host := map[string]any{"NetworkMode": "kwok-net", "Ulimits": []map[string]any{{"Name": "nofile", "Soft": 1024, "Hard": 1024}, {"Name": "nproc", "Soft": 1024, "Hard": 1024}}}
 	w.engineCall(http.MethodPost, "/containers/create?name=kwok-net-guest", map[string]any{
 		"Image": image.Config.Image, "Entrypoint": []string{"/bin/kubectl"}, "WorkingDir": "/cluster",
 		"Cmd":    []string{"--kubeconfig=config.yaml", "get", "namespaces", "-o", "name"},
-		"Labels": map[string]string{"kwok.x-k8s.io/directory": w.dir}, "HostConfig": map[string]any{"NetworkMode": "kwok-net", "Ulimits": []map[string]any{{"Name": "nofile", "Soft": 1024, "Hard": 1024}, {"Name": "nproc", "Soft": 1024, "Hard": 1024}}},
+		"Labels": map[string]string{"kwok.x-k8s.io/directory": w.dir}, "HostConfig": host,
 	}, nil)
 	defer w.engineCall(http.MethodDelete, "/containers/kwok-net-guest?force=1&v=1", nil, nil)
 	var files bytes.Buffer
@@ -78,7 +79,36 @@ func testInNetwork(t *testing.T, w *world) {
 	if end.StatusCode != 0 || !strings.Contains(log.String(), "namespace/kube-system") {
 		t.Errorf("exit status %d: %q", end.StatusCode, log.String())
 	}
+	if w.runtime == docker.Podman { // where components have fixed addresses
+		before := w.address("net", "kube-apiserver")
+		w.ok("stop", "cluster", "--name", "net")
+		w.engineCall(http.MethodPost, "/containers/create?name=kwok-net-thief", map[string]any{
+			"Image": image.Config.Image, "Entrypoint": []string{"/bin/etcd", "--data-dir=/cluster/thief"},
+			"Labels":           map[string]string{"kwok.x-k8s.io/directory": w.dir},
+			"HostConfig":       host,
+			"NetworkingConfig": map[string]any{"EndpointsConfig": map[string]any{"kwok-net": map[string]any{"IPAMConfig": map[string]any{"IPv4Address": before}}}},
+		}, nil)
+		defer w.engineCall(http.MethodDelete, "/containers/kwok-net-thief?force=1&v=1", nil, nil)
+		w.engineCall(http.MethodPost, "/containers/kwok-net-thief/start", nil, nil)
+		w.ok("start", "cluster", "--name", "net")
+		if after := w.address("net", "kube-apiserver"); after == before || after == "" {
+			t.Errorf("the API server is at %q, which somebody else took", after)
+		}
+		w.kubectl("net", "get", "nodes")
+	}
 	w.ok("delete", "cluster", "--name", "net") // though a guest is on its network
+}
+
+// address is that of a component on the network of its cluster.
+func (w *world) address(name, component string) string {
+	w.t.Helper()
+	var c struct {
+		NetworkSettings struct {
+			Networks map[string]struct{ IPAddress string }
+		}
+	}
+	w.engineCall(http.MethodGet, "/containers/kwok-"+name+"-"+component+"/json", nil, &c)
+	return c.NetworkSettings.Networks["kwok-"+name].IPAddress
 }
 
 // TestTakenNames meets what has the names of a cluster and is not of it. That stays as it was.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,7 @@ func (w *world) secured(name, component string) {
 			CapDrop        []string
 			SecurityOpt    []string
 			PortBindings   map[string][]struct{ HostIp string }
+			ExtraHosts     []string
 		}
 	}
 	w.engineCall(http.MethodGet, container+"/json", nil, &c)
@@ -133,6 +135,11 @@ func (w *world) secured(name, component string) {
 	for port, at := range c.HostConfig.PortBindings {
 		if len(at) != 1 || at[0].HostIp != "127.0.0.1" {
 			w.t.Errorf("port %s of %s at %+v", port, component, at)
+		}
+	}
+	if w.runtime == docker.Podman { // whose name server may be gone
+		if at := "kube-apiserver:" + w.address(name, "kube-apiserver"); !slices.Contains(c.HostConfig.ExtraHosts, at) {
+			w.t.Errorf("%s knows %q, not %s", component, c.HostConfig.ExtraHosts, at)
 		}
 	}
 	var archive bytes.Buffer

@@ -91,14 +91,15 @@ func cause(err error) error {
 	return err
 }
 
-// CreateNew makes an empty file at path for this user alone; fs.ErrExist if there is one. It is the lock that
-// programs without flock use.
-func CreateNew(path string) error {
+// CreateNew makes a file at path for this user alone; fs.ErrExist if there is one. It is the lock that programs without
+// flock use.
+func CreateNew(path, text string) error {
 	f, err := OpenNew(path)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // OpenNew makes a file at path for this user alone, to be written bit by bit, such as a recording: what was written

@@ -242,8 +242,8 @@ func TestRemoveTreeAsUser(t *testing.T) {
 func TestRemoveAndCreateNew(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a")
-	must(t, CreateNew(path))
-	if err := CreateNew(path); !errors.Is(err, fs.ErrExist) {
+	must(t, CreateNew(path, "mine"))
+	if err := CreateNew(path, "mine"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v", err)
 	}
 	must(t, Remove(path))

@@ -2,10 +2,13 @@ package kubeconfig
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -306,6 +309,19 @@ func TestLockOfKubectl(t *testing.T) {
 	}
 }
 
+// TestKilledHolder finds the .lock of a kwokctl that was killed, and does not wait.
+func TestKilledHolder(t *testing.T) {
+	t.Parallel()
+	path := write(t, foreign)
+	must(t, exclude(t.Context(), path+".lock"))
+	ctx, cancel := context.WithTimeout(t.Context(), stale/2)
+	defer cancel()
+	must(t, Add(ctx, path, entry("kwok-a"), true))
+	if names, _ := os.ReadDir(filepath.Dir(path)); len(names) != 1 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
 // TestManyWriters runs ours against programs that know only the .lock, as kubectl does.
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
@@ -327,9 +343,17 @@ func TestManyWriters(t *testing.T) {
 	wg.Go(func() {
 		for i := range theirs {
 			// client-go gives up at once when the lock is held; its users try again.
-			if err := exclude(t.Context(), path+".lock"); err != nil {
-				t.Error(err)
-				return
+			for {
+				f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_EXCL, 0)
+				if err == nil {
+					f.Close()
+					break
+				}
+				if !errors.Is(err, fs.ErrExist) {
+					t.Error(err)
+					return
+				}
+				runtime.Gosched()
 			}
 			cfg, err := clientcmd.LoadFromFile(path)
 			if err != nil {

@@ -15,11 +15,13 @@ const (
 	patience = 30 * time.Second      // the longest wait for the locks
 	stale    = 60 * time.Second      // a .lock older than this was left behind: kubectl holds it for moments
 	look     = 20 * time.Millisecond // how often to look whether a .lock is gone; it can only be polled
+	mark     = "kwokctl\n"           // in a .lock of ours
 )
 
 // lock takes both kinds of lock and returns how to give them back. Ours (flock) orders kwokctl's own processes and
 // vanishes with them. kubectl's, a file <path>.lock made with O_EXCL, keeps out everything built on client-go, which
-// knows no flock. Only under ours may a .lock left behind be broken, so no two of us break each other's.
+// knows no flock. Only under ours may a .lock left behind be broken, so no two of us break each other's; and one with our
+// mark is of a kwokctl that was killed, since it would hold the flock too.
 func lock(ctx context.Context, path, target, who string) (func() error, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -47,7 +49,7 @@ func exclude(ctx context.Context, path string) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		if err := files.CreateNew(path); !errors.Is(err, fs.ErrExist) {
+		if err := files.CreateNew(path, mark); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if broke, err := breakStale(path); err != nil {
@@ -72,7 +74,7 @@ func breakStale(path string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	if time.Since(info.ModTime()) < stale {
+	if text, _ := os.ReadFile(path); string(text) != mark && time.Since(info.ModTime()) < stale {
 		return false, nil
 	}
 	// Look again: between the two its holder may have returned it and another program taken it.

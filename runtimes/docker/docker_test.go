@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -269,6 +270,47 @@ func TestDescribe(t *testing.T) {
 	}
 	if poor := r.describe(e, etcd, specs, "image", nil, system.Info{}).HostConfig; poor.Memory != 0 || poor.PidsLimit != nil {
 		t.Error("limits where the engine has none")
+	}
+	if len(h.ExtraHosts) != 0 {
+		t.Errorf("hosts: %q", h.ExtraHosts)
+	}
+	e.Addresses = map[string]netip.Addr{"etcd": netip.MustParseAddr("10.89.4.254"), "server": netip.MustParseAddr("10.89.4.253")}
+	o = r.describe(e, server, specs, "image", nil, info)
+	if got := o.HostConfig.ExtraHosts; !slices.Equal(got, []string{"etcd:10.89.4.254", "server:10.89.4.253"}) {
+		t.Errorf("hosts: %q", got)
+	}
+	if got := o.NetworkingConfig.EndpointsConfig["kwok-x"].IPAMConfig; got == nil || got.IPv4Address.String() != "10.89.4.253" {
+		t.Errorf("address: %+v", got)
+	}
+}
+
+func TestFixed(t *testing.T) {
+	subnet, specs := netip.MustParsePrefix("10.89.4.0/27"), []runtimes.Spec{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	seen := map[netip.Addr]bool{}
+	for range 100 {
+		by := fixed(subnet, specs[1:], nil)
+		more := fixed(subnet, specs, by)
+		if len(by) != 2 || len(more) != 3 || more["b"] != by["b"] || more["c"] != by["c"] {
+			t.Fatalf("%v, then %v", by, more)
+		}
+		of := map[netip.Addr]bool{}
+		for _, at := range more {
+			if !subnet.Contains(at) || at.As4()[3] < 16 || at.As4()[3] == 31 || of[at] {
+				t.Fatalf("%v", more)
+			}
+			seen[at], of[at] = true, true
+		}
+		if moved := fixed(netip.MustParsePrefix("10.90.0.0/16"), specs, more); moved["b"] == more["b"] || len(moved) != 3 {
+			t.Fatalf("another network: %v", moved)
+		}
+	}
+	if len(seen) != 15 {
+		t.Errorf("%d of 15 addresses are given out", len(seen))
+	}
+	for _, none := range []string{"10.89.4.0/30", "fd00::/64"} {
+		if got := fixed(netip.MustParsePrefix(none), specs, nil); got != nil {
+			t.Errorf("%s: %v", none, got)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,8 @@ type state struct {
 	Before *int `json:"before,omitempty"`
 	// Made says that there were volumes: one that is not there any more was lost, and with it the data.
 	Made bool `json:"made,omitempty"`
+	// Addresses of components on the cluster's network, where they are fixed.
+	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
 }
 
 // EngineOf returns which engine runs the cluster in dir, "" when none ever did.

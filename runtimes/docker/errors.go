@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -43,8 +44,15 @@ func lostPort(err error) bool {
 	return strings.Contains(text, "address already in use") || strings.Contains(text, "port is already allocated")
 }
 
+// errLostAddress says that the address of a component is that of another container: one of the user's that came to the
+// network, or one that the engine lost.
+var errLostAddress = errors.New("another container has its address; stop the cluster and start it, for another one")
+
 // notStarted is the error for a container that the engine could not start.
 func (r *Runtime) notStarted(component string, err error) error {
+	if err != nil && strings.Contains(err.Error(), "already allocated to container") {
+		return fmt.Errorf("start %s: %w", component, errLostAddress)
+	}
 	if err == nil || !lostPort(err) {
 		return wrap("start "+component, err)
 	}

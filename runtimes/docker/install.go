@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"path"
 	"slices"
@@ -73,6 +75,9 @@ func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec)
 	if err != nil {
 		return err
 	}
+	if err := r.address(ctx, e, specs, have); err != nil {
+		return err
+	}
 	ensure := func(s runtimes.Spec) error {
 		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, others, info.Info), have[s.Name])
 	}
@@ -132,6 +137,57 @@ func (r *Runtime) ensureNetwork(ctx context.Context, e *engine) error {
 	defer cancel()
 	_, err = e.NetworkCreate(one, r.project(), client.NetworkCreateOptions{Driver: "bridge", Labels: r.labels(e, "")})
 	return wrap("create network "+r.project(), err)
+}
+
+// address gives the components fixed addresses on podman, so that they need not ask its name server: that loses
+// questions, or says that there is no such name, while it learns of any other container, and may end altogether.
+// Docker's is sound, and Docker fixes no address on a network that it chose itself.
+func (r *Runtime) address(ctx context.Context, e *engine, specs []runtimes.Spec, have map[string]container.Summary) error {
+	if e.Engine != Podman || len(e.Addresses) == 0 && anyRuns(have) { // without, as an earlier version started them
+		return nil
+	}
+	whole, err := e.NetworkInspect(ctx, r.project(), client.NetworkInspectOptions{})
+	if err != nil {
+		return wrap("inspect network "+r.project(), err)
+	}
+	before := e.Addresses
+	e.Addresses = nil
+	for _, c := range whole.Network.IPAM.Config {
+		if e.Addresses == nil {
+			e.Addresses = fixed(c.Subnet, specs, before)
+		}
+	}
+	if maps.Equal(e.Addresses, before) {
+		return nil
+	}
+	return r.save(e.state)
+}
+
+// fixed returns an address by component: that of before, else any from the second half of a subnet, since engines give
+// out those at its start. It returns nil for a subnet that is not one of IPv4 with room for twice as many.
+func fixed(subnet netip.Prefix, specs []runtimes.Spec, before map[string]netip.Addr) map[string]netip.Addr {
+	half := 1 << 31 >> subnet.Bits()
+	if !subnet.Addr().Is4() || half < 2*(len(specs)+len(before)) {
+		return nil
+	}
+	by := map[string]netip.Addr{}
+	taken := map[netip.Addr]bool{}
+	for name, at := range before {
+		if subnet.Contains(at) {
+			by[name], taken[at] = at, true
+		}
+	}
+	first := subnet.Masked().Addr().As4()
+	for _, s := range specs {
+		for !by[s.Name].IsValid() {
+			var one [4]byte
+			binary.BigEndian.PutUint32(one[:], binary.BigEndian.Uint32(first[:])+uint32(half+rand.IntN(half-1))) // the last is that of all
+			if at := netip.AddrFrom4(one); !taken[at] {
+				by[s.Name], taken[at] = at, true
+			}
+		}
+	}
+	return by
 }
 
 // fileVolume holds the files of the cluster directory, and the sockets.
@@ -248,9 +304,9 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
 		Resources:      limits(e, info),
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
-		// An engine's name server may lose a question while it learns of a new container. Two lost ones, at the usual 5 s,
-		// are longer than the stock controller-manager waits for the API server before it gives up.
-		DNSOptions: []string{"timeout:1", "attempts:5"},
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Addresses)) {
+		host.ExtraHosts = append(host.ExtraHosts, name+":"+e.Addresses[name].String())
 	}
 	if e.Engine == Podman {
 		delete(host.LogConfig.Config, "max-file") // it keeps one
@@ -276,11 +332,13 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 		config.Image, config.User, config.WorkingDir = s.Image, cmp.Or(s.User, config.User), cmp.Or(s.WorkDir, WorkDir)
 		host.Tmpfs = map[string]string{"/tmp": "rw,noexec,nosuid,size=64m"} // which others may take for granted
 	}
+	in := &network.EndpointSettings{Aliases: []string{s.Name}}
+	if at, ok := e.Addresses[s.Name]; ok {
+		in.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: at}
+	}
 	o := client.ContainerCreateOptions{
 		Name: r.container(s.Name), Config: config, HostConfig: host,
-		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			r.project(): {Aliases: []string{s.Name}},
-		}},
+		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{r.project(): in}},
 	}
 	sum := sha256.Sum256([]byte(encode(o)))
 	config.Labels = r.labels(e, s.Name)

@@ -28,37 +28,58 @@ func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func
 		return err
 	}
 	defer e.Close()
-	w := &watch{r: r, e: e, specs: specs, observe: observe, began: time.Now(), ready: map[string]bool{}}
+	began := time.Now()
+	for tries := 3; ; tries-- {
+		w := &watch{r: r, e: e, specs: specs, observe: observe, began: began, ready: map[string]bool{}}
+		fresh, err := w.start(ctx)
+		if !errors.Is(err, errLostAddress) || !fresh || tries == 0 {
+			return ended(ctx, err)
+		}
+		// Those that run know the others by addresses that they lose.
+		if err := r.removeContainers(ctx, e); err != nil {
+			return ended(ctx, err)
+		}
+		e.Addresses = nil
+		if err := r.save(e.state); err != nil {
+			return err
+		}
+	}
+}
+
+// start starts components and waits until all are ready. It tells whether none of the cluster ran before.
+func (w *watch) start(ctx context.Context) (fresh bool, err error) {
+	r, e, specs := w.r, w.e, w.specs
 	for _, s := range specs {
 		w.tell(runtimes.Status{Name: s.Name, State: runtimes.Starting})
 	}
 	if err := r.install(ctx, e, specs); err != nil {
-		return ended(ctx, err)
+		return false, err
 	}
 	have, err := r.containers(ctx, e)
 	if err != nil {
-		return ended(ctx, err)
+		return false, err
 	}
+	fresh = !anyRuns(have)
 	if !slices.ContainsFunc(specs, func(s runtimes.Spec) bool { return runs(have[s.Name]) }) {
 		if err := r.copyFiles(ctx, e, specs); err != nil {
-			return ended(ctx, err)
+			return fresh, err
 		}
 	} // else all have them: they go in before the first is started, and engines replace files by removing them first
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	deaths := e.Events(ctx, client.EventsListOptions{Filters: e.ours().Add("type", string(events.ContainerEventType)).Add("event", "die", "died")})
 	if have, err = r.containers(ctx, e); err != nil { // some may have been made by install
-		return ended(ctx, err)
+		return fresh, err
 	}
 	now, later := able(specs, have)
 	if err := each(now, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
-		return ended(ctx, err)
+		return fresh, err
 	}
 	if have, err = r.containers(ctx, e); err != nil {
-		return ended(ctx, err)
+		return fresh, err
 	}
 	w.host, w.later = host(have, now), later
-	return w.wait(ctx, deaths, now)
+	return fresh, w.wait(ctx, deaths, now)
 }
 
 // able splits specs into those that can be started now and those that must be started when what they need is ready,
@@ -77,6 +98,15 @@ func able(specs []runtimes.Spec, have map[string]container.Summary) (now, later 
 // runs tells whether the engine keeps a container running.
 func runs(c container.Summary) bool {
 	return c.State == container.StateRunning || c.State == container.StateRestarting
+}
+
+func anyRuns(have map[string]container.Summary) bool {
+	for _, c := range have {
+		if runs(c) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Runtime) startOne(ctx context.Context, e *engine, s runtimes.Spec) error {

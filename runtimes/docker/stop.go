@@ -94,6 +94,13 @@ func (r *Runtime) Uninstall(ctx context.Context, _ []runtimes.Spec) error {
 		return err
 	}
 	defer e.Close()
+	if err := r.removeContainers(ctx, e); err != nil {
+		return err
+	}
+	return errors.Join(r.removeNetworks(ctx, e), r.removeVolumes(ctx, e))
+}
+
+func (r *Runtime) removeContainers(ctx context.Context, e *engine) error {
 	list, err := r.containers(ctx, e)
 	if err != nil {
 		return err
@@ -102,13 +109,10 @@ func (r *Runtime) Uninstall(ctx context.Context, _ []runtimes.Spec) error {
 	for name := range list {
 		all = append(all, runtimes.Spec{Name: name})
 	}
-	if err := each(all, func(s runtimes.Spec) error {
+	return each(all, func(s runtimes.Spec) error {
 		_, err := e.ContainerRemove(ctx, list[s.Name].ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		return removed("container "+r.container(s.Name), err)
-	}); err != nil {
-		return err
-	}
-	return errors.Join(r.removeNetworks(ctx, e), r.removeVolumes(ctx, e))
+	})
 }
 
 // removed makes no error of what is gone already.

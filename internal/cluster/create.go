@@ -320,6 +320,11 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 			return err
 		}
 	}
+	done, err := c.home.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	late := lateness{seen: map[string]runtimes.State{}, next: observe}
 	if wait.Ready > 0 {
 		var cancel context.CancelFunc

@@ -22,7 +22,7 @@ const (
 	engine       = "kwok-controller"
 	benchWriters = 16
 	benchNodes   = 1000
-	benchPods    = 10000
+	benchPods    = 20000
 	largeNodes   = 5000
 	largePods    = 150000
 )
@@ -134,20 +134,27 @@ func (l *lab) follow(see func(pod *corev1.Pod, gone bool)) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
+// span is when the first and the last of many pods were as they should be.
+type span struct{ first, last time.Time }
+
 // tally follows all pods and tells when want of them are as is says; without is, when that many were deleted.
-func (l *lab) tally(want int, is func(*corev1.Pod) bool) <-chan time.Time {
+func (l *lab) tally(want int, is func(*corev1.Pod) bool) <-chan span {
 	l.b.Helper()
-	done := make(chan time.Time, 1)
+	done := make(chan span, 1)
 	counted := map[string]bool{}
+	var first time.Time
 	stop := l.follow(func(pod *corev1.Pod, gone bool) {
 		if len(counted) == want || gone != (is == nil) || is != nil && !is(pod) {
 			return
 		}
+		if len(counted) == 0 {
+			first = time.Now()
+		}
 		if counted[pod.Name] = true; len(counted) == want {
-			done <- time.Now()
+			done <- span{first, time.Now()}
 		}
 	})
-	out := make(chan time.Time, 1)
+	out := make(chan span, 1)
 	go func() {
 		defer stop()
 		select {
@@ -155,7 +162,7 @@ func (l *lab) tally(want int, is func(*corev1.Pod) bool) <-chan time.Time {
 			out <- at
 		case <-time.After(15 * time.Minute):
 			l.b.Errorf("not %d pods within 15 minutes", want)
-			out <- time.Now()
+			out <- span{first, time.Now()}
 		}
 	}()
 	return out
@@ -237,13 +244,13 @@ func benchTransitions(b *testing.B) []row {
 		done := l.tally(benchPods, func(p *corev1.Pod) bool { return strings.HasPrefix(p.Name, prefix) && readyPod(p) })
 		began := time.Now()
 		l.makePods(prefix, benchPods, benchNodes)
-		return benchPods / (<-done).Sub(began).Seconds()
+		return benchPods / (<-done).last.Sub(began).Seconds()
 	}
 	clear := func(prefix string) float64 {
 		done := l.tally(benchPods, nil)
 		began := time.Now()
 		l.deletePods(prefix, benchPods)
-		return benchPods / (<-done).Sub(began).Seconds()
+		return benchPods / (<-done).last.Sub(began).Seconds()
 	}
 	ours := create("ours")
 	deleted := clear("ours")
@@ -254,9 +261,10 @@ func benchTransitions(b *testing.B) []row {
 		l.makePods(prefix, benchPods, benchNodes)
 		time.Sleep(5 * time.Second) // the server has to come to rest: this is a measurement
 		done := l.tally(benchPods, func(p *corev1.Pod) bool { return strings.HasPrefix(p.Name, prefix) && readyPod(p) })
-		before, began := l.cpu("etcd", "kube-apiserver"), time.Now()
+		before := l.cpu("etcd", "kube-apiserver")
 		start()
-		return benchPods / (<-done).Sub(began).Seconds(), l.cpu("etcd", "kube-apiserver") - before
+		took := <-done
+		return benchPods / took.last.Sub(took.first).Seconds(), l.cpu("etcd", "kube-apiserver") - before
 	}
 	remove := func(prefix string) { // nobody finishes deletions now
 		l.write(benchPods, func(ctx context.Context, i int) error {
@@ -366,7 +374,7 @@ func benchLarge(b *testing.B) []row {
 	done := l.tally(largePods, readyPod)
 	began := time.Now()
 	l.makePods("p", largePods, largeNodes)
-	rate := largePods / (<-done).Sub(began).Seconds()
+	rate := largePods / (<-done).last.Sub(began).Seconds()
 	grown := l.memory("VmHWM")
 
 	const some = 1000
@@ -379,7 +387,7 @@ func benchLarge(b *testing.B) []row {
 	ready := l.tally(some, func(p *corev1.Pod) bool { return p.Name[0] == 'q' && readyPod(p) })
 	began = time.Now()
 	l.ok("start", "component", engine, "--name", l.name)
-	settled := (<-ready).Sub(began)
+	settled := (<-ready).last.Sub(began)
 	time.Sleep(20 * time.Second) // whatever else it would write, it has written
 	after, _ := l.requests("pods")
 	extra := after["PUT"] + after["PATCH"] - verbs["PUT"] - verbs["PATCH"] - some

@@ -14,9 +14,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
-	"kwokctl/internal/download"
 	"kwokctl/internal/files"
-	"kwokctl/internal/kube"
 	"kwokctl/internal/kubeconfig"
 	"kwokctl/internal/pki"
 	"kwokctl/runtimes"
@@ -300,84 +298,6 @@ func writeAll(dir string, all map[string][]byte) error {
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
-}
-
-// start brings the components up and makes the cluster usable. When it fails, it stops what it started.
-func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err error) {
-	if err := files.Repair(c.Dir, func(path string, was, now os.FileMode) {
-		c.home.Log.Warn("file was open to others; repaired", "path", path, "was", was.String(), "now", now.String())
-	}); err != nil {
-		return err
-	}
-	if err := c.settle(ctx); err != nil {
-		return err
-	}
-	if err := c.checkPorts(ctx); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return s.Image != "" || !download.Plain(s.Program) }) { // they may have been removed
-		if err := errors.Join(c.home.fetch(ctx, c.Name, c.Config, observe), c.plan(nil)); err != nil {
-			return err
-		}
-	}
-	done, err := c.home.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	late := lateness{seen: map[string]runtimes.State{}, next: observe}
-	if wait.Ready > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, wait.Ready, &TimeoutError{"wait for cluster " + c.Name, wait.Ready})
-		defer cancel()
-	}
-	before, _ := c.Status(ctx)
-	defer func() {
-		if err == nil {
-			return
-		}
-		err = late.explain(cause(ctx, err))
-		if !slices.ContainsFunc(before, func(s runtimes.Status) bool { return s.State != runtimes.Stopped }) {
-			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-			defer cancel()
-			_, stopErr := c.rt.Stop(undo, c.specs, ctx.Err() != nil)
-			err = errors.Join(err, stopErr)
-		}
-	}()
-	applied := make(chan error, 1)
-	var once sync.Once
-	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx) }() }) }
-	if err := c.rt.Start(ctx, c.specs, func(s runtimes.Status) {
-		late.note(s)
-		if s.Name == "kube-apiserver" && s.State == runtimes.Ready {
-			apply()
-		}
-	}); err != nil {
-		return err
-	}
-	apply() // the API server may have been up before
-	if err := <-applied; err != nil {
-		return err
-	}
-	if wait.Ready > 0 {
-		if err := c.usable(ctx, late.note); err != nil {
-			return err
-		}
-	}
-	return c.settled(ctx)
-}
-
-// apply sends the manifests of the components.
-func (c *Cluster) apply(ctx context.Context) error {
-	var plan components.Plan
-	if err := c.plan(&plan); err != nil {
-		return err
-	}
-	config, err := kube.Connect(c.Kubeconfig(), "")
-	if err != nil {
-		return err
-	}
-	return kube.Apply(ctx, config, plan.Manifests)
 }
 
 // announce adds the context of the cluster to the user's kubeconfig file. It comes last: who finds the context

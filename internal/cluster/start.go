@@ -26,9 +26,9 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	if err := c.beforeStart(ctx, observe); err != nil {
 		return err
 	}
-	done, err := c.home.turn(ctx)
+	done, err := c.home.turn(ctx, mostTurn)
 	if err != nil {
-		return err
+		return cause(ctx, err)
 	}
 	defer done()
 	late := lateness{seen: map[string]runtimes.State{}, next: observe}
@@ -107,9 +107,10 @@ func (c *Cluster) apply(ctx context.Context) error {
 	return kube.Apply(ctx, config, plan.Manifests)
 }
 
-// turn waits until fewer clusters start than the machine has processors, and returns how to give the turn back. Twenty
-// at once get in each other's way: each takes the processors from those that are nearly ready, until all are late.
-func (h Home) turn(ctx context.Context) (done func(), err error) {
+// turn waits until fewer clusters start than the machine has processors, and returns how to give the turn back, which
+// happens by itself after most. Twenty at once get in each other's way: each takes the processors from those that are
+// nearly ready, until all are late.
+func (h Home) turn(ctx context.Context, most time.Duration) (done func(), err error) {
 	all, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
@@ -140,6 +141,6 @@ func (h Home) turn(ctx context.Context) (done func(), err error) {
 		return nil, errs[0]
 	}
 	release := sync.OnceFunc(func() { _ = own.Release() }) // whatever became of the file, the next one finds another
-	timer := time.AfterFunc(mostTurn, release)
+	timer := time.AfterFunc(most, release)
 	return func() { timer.Stop(); release() }, nil
 }

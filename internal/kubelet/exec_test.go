@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,40 +123,37 @@ func (s sizes) Next() *remotecommand.TerminalSize {
 	return &size
 }
 
-// TestExecKilled ends the client: the command goes, and what it has started in the background too.
+// TestExecKilled ends the client: the command goes, and what it has started in the background too. Both hold a FIFO
+// open, which ends when neither is there any more.
 func TestExecKilled(t *testing.T) {
 	t.Parallel()
 	n := serve(t, execRules)
 	for _, tty := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(t.Context())
-		read, out := io.Pipe()
-		done := make(chan error, 1)
-		go func() {
-			done <- n.stream(ctx, t, false, "/exec/default/p/c", url.Values{"command": {"sh", "-c", "sleep 100 & echo $!; echo $$; wait"}},
-				remotecommand.StreamOptions{Stdout: out, Tty: tty})
-		}()
-		var child, parent int
-		if _, err := fmt.Fscan(read, &child, &parent); err != nil {
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		go func() { _, _ = io.Copy(io.Discard, read) }()
+		done := make(chan error, 1)
+		go func() {
+			done <- n.stream(ctx, t, false, "/exec/default/p/c", url.Values{"command": {"sh", "-c", "exec 9>" + fifo + "; sleep 100 & echo up >&9; wait"}},
+				remotecommand.StreamOptions{Stdout: io.Discard, Tty: tty})
+		}()
+		alive, err := os.Open(fifo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer alive.Close()
+		if _, err := io.ReadFull(alive, make([]byte, len("up\n"))); err != nil {
+			t.Fatal(err)
+		}
 		cancel()
 		<-done
-		for _, pid := range []int{child, parent} {
-			if !gone(pid) {
-				t.Errorf("tty %v: process %d is alive", tty, pid)
-			}
+		if err := alive.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, alive); err != nil {
+			t.Errorf("tty %v: a process is alive: %v", tty, err)
 		}
 	}
-}
-
-// gone waits until a process is no more, or nothing but waited for.
-func gone(pid int) bool {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
-			return true
-		}
-	}
-	return false
 }

@@ -15,17 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// lane is a queue of requests with its own limit. Lower ones go first.
-type lane uint8
-
-const (
-	vital  lane = iota // leases and heartbeats
-	normal             // pods and nodes
-	custom             // all other kinds
-	rest2              // retries
-	lanes
-)
-
 // request is one HTTP request to the API server. Paths are absolute and may have a query.
 type request struct {
 	lane   lane

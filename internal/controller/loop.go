@@ -96,14 +96,7 @@ type delayedLease struct {
 	n  *node
 }
 
-// Limits of what is in flight.
 const (
-	vitalLimit  = 32
-	minLimit    = 4
-	startLimit  = 32
-	maxLimit    = 64
-	customLimit = 16
-	retryLimit  = 4
 	idleTicks   = 5                // of the wheel, between two looks at it when nothing is due
 	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring
 )
@@ -181,7 +174,8 @@ func (l *loop) turn() {
 	l.w.advance(l.now, func(i uint32) { l.fire(i) })
 	if l.ring != nil && l.leasesRead {
 		l.ring.advance(l.now, func(n *node) {
-			if n.held && n.lease.version != "" {
+			// One that still waits from the round before is not due twice: a backlog would feed itself.
+			if n.held && n.lease.version != "" && !n.trying {
 				l.tryLease(n)
 			}
 		})
@@ -258,7 +252,7 @@ func (l *loop) arrange(i uint32, o stage.Object, after time.Duration) {
 		return
 	}
 	to := l.t.e[i].kind.lane()
-	if l.inflight[to] < l.limit[to] && l.waiting[to] == 0 && l.gate(l.t.e[i].kind) {
+	if l.room(to) && l.waiting[to] == 0 && l.gate(l.t.e[i].kind) {
 		l.t.unlink(i)
 		l.play(i, o, to)
 		return
@@ -313,63 +307,6 @@ func (l *loop) fire(i uint32) {
 		}
 		l.enqueue(i, to)
 	}
-}
-
-func (l *loop) enqueue(i uint32, to lane) {
-	l.t.push(l.queue[to], i)
-	l.t.e[i].state = ready
-	l.waiting[to]++
-}
-
-// dequeue takes the first of a lane, 0 if there is none.
-func (l *loop) dequeue(from lane) uint32 {
-	i := l.t.first(l.queue[from])
-	if i == 0 {
-		l.waiting[from] = 0 // entries that left by other ways were counted too
-		return 0
-	}
-	l.t.unlink(i)
-	l.waiting[from]--
-	return i
-}
-
-// gate reports whether moves of a kind may be played: pods not before all addresses in use are known.
-func (l *loop) gate(k kind) bool {
-	return k.json() || l.kinds[nodes].synced && (k == nodes || l.kinds[pods].synced)
-}
-
-// dispatch fills the lanes, most urgent first.
-func (l *loop) dispatch() {
-	for l.inflight[vital] < l.limit[vital] && len(l.leaseQueue) > 0 {
-		n := l.leaseQueue[0]
-		l.leaseQueue = l.leaseQueue[1:]
-		if l.nodes[n.name] == n {
-			l.send(l.leaseJob(n))
-		}
-	}
-	for to := range lanes {
-		if !l.open(to) {
-			continue
-		}
-		for l.inflight[to] < l.limit[to] {
-			i := l.dequeue(to)
-			if i == 0 {
-				break
-			}
-			l.act(i, to)
-		}
-	}
-}
-
-// open reports whether moves of a lane may be played.
-func (l *loop) open(to lane) bool {
-	switch to {
-	case custom:
-		return true
-	case vital:
-		return l.gate(nodes)
-	}
-	return l.gate(pods)
 }
 
 // blame counts failures of stages; the first of each are logged. A stage that keeps breaking limits is set aside.

@@ -359,6 +359,62 @@ func TestEvenRenewals(t *testing.T) {
 			t.Fatalf("%d renewals in 100 ms", len(b))
 		}
 	}
+	start := r.due
+	for _, tt := range []struct{ from, to, least, most int }{ // in buckets
+		{0, 20, 20 * 35, 20 * 65},
+		{40, 50, 20 * 35, 22 * 65}, // late by 20: at twice the rate
+		{50, 70, 28 * 35, 32 * 65}, // until it has caught up
+		{200, 201, 1 * 35, 4 * 65}, // asleep for more than a round
+	} {
+		got := 0
+		for now := start.Add(time.Duration(tt.from) * bucketLength); now.Before(start.Add(time.Duration(tt.to) * bucketLength)); now = now.Add(time.Millisecond) {
+			r.advance(now, func(*node) { got++ })
+		}
+		if got < tt.least || got > tt.most {
+			t.Errorf("from %d to %d: %d renewals, want %d to %d", tt.from, tt.to, got, tt.least, tt.most)
+		}
+	}
+}
+
+// A server that is slower than the renewals come must not make more of them, and pods make way until they are done.
+func TestLateRenewals(t *testing.T) {
+	const n = 400
+	b := newBench(t, 40)
+	b.take(batch{leases: map[string]lease{}})
+	var all []any
+	for i := range n {
+		all = append(all, newNode(i, i+1))
+	}
+	b.epoch(nodes, all...)
+	b.epoch(pods)
+	b.pass(2 * time.Second)
+	if got := b.f.count("POST " + leasePath); got != n {
+		t.Fatalf("%d leases of %d", got, n)
+	}
+	b.limit[vital] = 0 // the server answers nothing
+	b.pass(25 * time.Second)
+	if !b.room(normal) {
+		t.Error("pods stand still")
+	}
+	b.inflight[normal] = minLimit
+	if b.room(normal) {
+		t.Error("pods do not make way for renewals that are late")
+	}
+	b.inflight[normal] = 0
+	b.feed(nodes, newNode(n, n+1)) // comes while others wait
+	b.pass(21 * time.Second)
+	if !b.nodes[fmt.Sprint("n", n)].trying {
+		t.Error("a new node gets no lease while others are renewed")
+	}
+	b.limit[vital] = vitalLimit
+	before := b.f.count("PUT " + leasePath)
+	b.pass(tickLength)
+	if got := b.f.count("PUT "+leasePath) - before; got < n || got > n+n/50 { // the bucket that is due now comes on top
+		t.Errorf("%d renewals of %d late ones", got, n)
+	}
+	if got := b.f.count("POST " + leasePath); got != n+1 {
+		t.Errorf("%d leases of %d", got, n+1)
+	}
 }
 
 func TestJSONSize(t *testing.T) { // the request of a patch carries the uid

@@ -110,12 +110,13 @@ const bucketLength = 100 * time.Millisecond
 type ring struct {
 	buckets [][]*node
 	at      int
-	next    time.Time // when the bucket at is due
+	due     time.Time // when it is the turn of the bucket at
+	next    time.Time // it is not taken before this, see advance
 }
 
 func newRing(duration time.Duration, now time.Time) *ring {
 	n := max(1, int(duration/4/bucketLength))
-	return &ring{buckets: make([][]*node, n), next: now}
+	return &ring{buckets: make([][]*node, n), due: now}
 }
 
 func (r *ring) add(n *node) {
@@ -134,20 +135,19 @@ func (r *ring) remove(n *node) {
 	}
 }
 
-// advance calls due with the nodes whose turn it is. When it is late it catches up at twice the rate.
-func (r *ring) advance(now time.Time, due func(*node)) {
-	for range 2 {
-		if now.Before(r.next) {
-			return
-		}
-		for _, n := range r.buckets[r.at] {
-			due(n)
-		}
-		r.at = (r.at + 1) % len(r.buckets)
-		r.next = r.next.Add(bucketLength)
+// advance calls renew with the nodes whose turn it is. When it is late it catches up at twice the rate, so that what was
+// spread evenly stays spread.
+func (r *ring) advance(now time.Time, renew func(*node)) {
+	if now.Before(r.due) || now.Before(r.next) {
+		return
 	}
-	if now.Sub(r.next) > bucketLength*time.Duration(len(r.buckets)) {
-		r.next = now // asleep for longer than a round: everything is due anyway
+	for _, n := range r.buckets[r.at] {
+		renew(n)
+	}
+	r.at = (r.at + 1) % len(r.buckets)
+	r.due, r.next = r.due.Add(bucketLength), now.Add(bucketLength/2)
+	if now.Sub(r.due) > bucketLength*time.Duration(len(r.buckets)) {
+		r.due = now // asleep for longer than a round: everything is due anyway
 	}
 }
 
@@ -228,13 +228,13 @@ func (l *loop) presume(n *node) bool {
 	return l.leasesRead && n.wanted && n.lease.version == "" && len(l.members.live) <= 1 && len(l.rivals) == 0
 }
 
-// makeLeases has leases made for new nodes, when no more come and all are played, but in good time, and never
-// ahead of renewals.
+// makeLeases has leases made for new nodes: when no more come, all are played and no renewal waits, but in good time
+// whatever else there is to do.
 func (l *loop) makeLeases() {
 	quiet := l.now.Sub(l.newest) > newestPause && l.waiting[normal]+l.inflight[normal] == 0
-	for len(l.newcomers) > 0 && len(l.leaseQueue) < l.limit[vital] {
+	for len(l.newcomers) > 0 {
 		n := l.newcomers[0]
-		if !quiet && l.now.Sub(n.since) < l.leaseDuration/2 {
+		if l.now.Sub(n.since) < l.leaseDuration/2 && (!quiet || len(l.leaseQueue) >= l.limit[vital]) {
 			return
 		}
 		l.newcomers = l.newcomers[1:]

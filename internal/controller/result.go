@@ -17,22 +17,6 @@ func (r reply) transient() bool {
 	return r.err != nil || r.code == http.StatusTooManyRequests || r.code >= 500
 }
 
-// adapt sizes the lane of ordinary writes: more in flight while the server keeps up, half when it does not.
-func (l *loop) adapt(r *result) {
-	if r.lane != normal {
-		return
-	}
-	if r.reply.transient() {
-		if l.now.Sub(l.halved) > time.Second {
-			l.limit[normal], l.halved = max(minLimit, l.limit[normal]/2), l.now
-		}
-		return
-	}
-	if l.inflight[normal]+1 >= l.limit[normal] && l.now.Sub(l.grown) > time.Second {
-		l.limit[normal], l.grown = min(maxLimit, l.limit[normal]+1), l.now
-	}
-}
-
 // finish takes the result of a job.
 func (l *loop) finish(r *result) {
 	l.inflight[r.lane]--

@@ -75,7 +75,7 @@ func Run(name string, args []string) int {
 
 // component runs a server that is to wait for what it needs: everything up to here costs time and needs nothing.
 func component(cmd *cobra.Command) int {
-	settle()
+	settle(false)
 	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
 		return 1
@@ -84,7 +84,7 @@ func component(cmd *cobra.Command) int {
 }
 
 func etcd() int {
-	settle()
+	settle(false)
 	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "etcd: %v\n", err)
 		return 1
@@ -95,7 +95,7 @@ func etcd() int {
 
 // kubeAPIServer waits for etcd by itself, when half of its start is done.
 func kubeAPIServer() int {
-	settle()
+	settle(false)
 	return cli.Run(apiServerCommand())
 }
 
@@ -126,7 +126,7 @@ func kubectl() int {
 }
 
 func kwok() int {
-	settle()
+	settle(true)
 	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "kwok: %v\n", err)
 		return 1
@@ -137,6 +137,6 @@ func kwok() int {
 }
 
 func supervise() int {
-	settle()
+	settle(false)
 	return process.SuperviseMain(os.Args[1:])
 }

@@ -21,7 +21,7 @@ import (
 
 // insecureProxy serves the API, on the loopback address unless it is told another one, without TLS and without asking who calls.
 func insecureProxy() int {
-	settle()
+	settle(false)
 	if err := runtimes.WaitGate(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
 		return 1

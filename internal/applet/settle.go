@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	settleTime = 4 * time.Second        // after its start a component counts as settled
-	grownTime  = 20 * time.Second       // and one with a large heap after this
-	lookTime   = 100 * time.Millisecond // between looks at how often the collector ran
-	startGCs   = 4                      // more often than that it does not run in a start with few objects
-	paceTime   = 500 * time.Millisecond // between looks at how busy it is
-	calmLooks  = 6                      // after as many of them without work it counts as idle again
+	startMemory = 260 << 20              // bytes; more than that is not needed to start, and the heap stays dense
+	settleTime  = 4 * time.Second        // after its start a component counts as settled
+	grownTime   = 20 * time.Second       // and one with a large heap after this
+	lookTime    = 100 * time.Millisecond // between looks at how often the collector ran
+	startGCs    = 4                      // more often than that it does not run in a start with few objects
+	paceTime    = 500 * time.Millisecond // between looks at how busy it is
+	calmLooks   = 6                      // after as many of them without work it counts as idle again
 
 	// The collector's settings, in per cent of the live heap. Clusters idle more than they work, and memory is what
 	// limits how many fit on a laptop; at work, processor time is what everybody waits for.
@@ -25,24 +26,30 @@ const (
 
 // settle gives back, once the start is over, what only the start needed, and from then on paces the collector. The
 // supervisor's environment turns the collector off (see components.environment), which makes the start a third
-// shorter. A cluster with so many objects that its heap stays at the limit would only collect from then on: there the
-// collector gets room at once.
-func settle() {
+// shorter. A cluster with so many objects that its heap stays at the limit of a start would only collect from then on:
+// there the collector gets room at once. What the user has set stays. A program that bounds its memory itself has no
+// other limit.
+func settle(bounded bool) {
+	paced := os.Getenv("GOGC") == "off"
+	limit := func(int64) {}
+	if paced && !bounded && os.Getenv("GOMEMLIMIT") == "" {
+		limit = func(bytes int64) { debug.SetMemoryLimit(bytes) }
+	}
+	limit(startMemory)
 	go func() {
-		paced := os.Getenv("GOGC") == "off" // else it is the user's own setting
 		began, grown := time.Now(), false
 		for at := range time.Tick(lookTime) {
 			if paced && !grown && collections() > startGCs {
 				grown = true
 				debug.SetGCPercent(busyGC)
-				debug.SetMemoryLimit(math.MaxInt64)
+				limit(math.MaxInt64)
 			}
 			if start := at.Sub(began); start > settleTime && (!grown || start > grownTime) {
 				break
 			}
 		}
+		limit(math.MaxInt64)
 		if paced {
-			debug.SetMemoryLimit(math.MaxInt64)
 			debug.SetGCPercent(idleGC)
 		}
 		debug.FreeOSMemory()

@@ -148,10 +148,10 @@ func (row Component) PortOptions(o *Options) (all []*int) {
 }
 
 // environment is what every embedded program starts with. The collector is off while it starts, which saves a third
-// of the time; the program turns it on when it has settled, and at the limit, which keeps the heap dense, it runs anyway. The locale is the one
-// with the smallest table of translations: kubectl, which is linked in, reads it before main runs.
+// of the time; the program turns it on when it has settled. The locale is the one with the smallest table of
+// translations: kubectl, which is linked in, reads it before main runs.
 func environment() []string {
-	return []string{"GOGC=off", "GOMEMLIMIT=260MiB", "LC_ALL=fr_FR.UTF-8"}
+	return []string{"GOGC=off", "LC_ALL=fr_FR.UTF-8"}
 }
 
 // extraArgs sorts component=key=value by component.

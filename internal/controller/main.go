@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -87,15 +86,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.opts.EnableProfilingHandler && cfg.opts.EnableContentionProfiling {
 		runtime.SetBlockProfileRate(1)
 	}
-	limitMemory(80)
+	boundMemory()
 	return play(ctx, cfg, do, find, log)
-}
-
-// limitMemory says at how much memory, in MiB, the collector works harder.
-func limitMemory(mib int64) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(mib << 20)
-	}
 }
 
 // play runs the loop, its readers and the server until ctx ends.

@@ -29,9 +29,6 @@ type liveMetric struct {
 	bad  error         // why it could not be read
 }
 
-// metricMemory is the limit of memory, in MiB, when something of every pod is kept.
-const metricMemory = 400
-
 // isMetric tells whether an object is one of those.
 func isMetric(o api.Object) bool {
 	switch o.(type) {
@@ -133,9 +130,6 @@ func (l *loop) takeMetrics() {
 }
 
 func (l *loop) useMetrics(all []api.Object) {
-	if len(all) > 0 {
-		limitMemory(metricMemory)
-	}
 	renew, errs := l.metrics.Use(all)
 	before := l.metricObjects.bad
 	l.metricObjects.used, l.metricObjects.bad = all, map[api.Object]error{}

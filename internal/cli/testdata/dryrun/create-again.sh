@@ -1,7 +1,6 @@
 # Cluster x exists; it is started as it is
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -21,7 +20,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
@@ -55,7 +53,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -81,7 +78,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -101,7 +97,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \

@@ -248,7 +248,6 @@ docker \
   --volume=kwok-x:/cluster \
   --volume=kwok-x-etcd-data:/cluster/etcd \
   --env=GOGC=off \
-  --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/etcd \
   localhost/kwokctl \
@@ -279,7 +278,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26443:26443/tcp \
   --env=GOGC=off \
-  --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-apiserver \
   localhost/kwokctl \
@@ -324,7 +322,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26257:26257/tcp \
   --env=GOGC=off \
-  --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-controller-manager \
   localhost/kwokctl \
@@ -361,7 +358,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26259:26259/tcp \
   --env=GOGC=off \
-  --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-scheduler \
   localhost/kwokctl \
@@ -392,7 +388,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26247:26247/tcp \
   --env=GOGC=off \
-  --env=GOMEMLIMIT=260MiB \
   --env=LC_ALL=fr_FR.UTF-8 \
   --env=KWOK_WORKDIR=. \
   --entrypoint=/bin/kwok-controller \

@@ -218,7 +218,6 @@ EOF
 # Begin with the state in <home>/state.yaml
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -238,7 +237,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/etcd.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
@@ -272,7 +270,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -298,7 +295,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -318,7 +314,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \

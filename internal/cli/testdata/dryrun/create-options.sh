@@ -281,7 +281,6 @@ EOF
 # Save kubeconfig to <home>/.kwok/clusters/x/kubeconfig.yaml
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -306,7 +305,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   'A=b c' \
   kube-apiserver \
@@ -348,7 +346,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver-insecure-proxy \
   --kubeconfig=kubeconfig.yaml \
@@ -359,7 +356,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver-insecure-proxy.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -386,7 +382,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \

@@ -217,7 +217,6 @@ EOF
 # Save kubeconfig to <home>/.kwok/clusters/x/kubeconfig.yaml
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -237,7 +236,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
@@ -271,7 +269,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -297,7 +294,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -317,7 +313,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \

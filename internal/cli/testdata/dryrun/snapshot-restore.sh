@@ -31,7 +31,6 @@ mv \
   <home>/.kwok/clusters/x/etcd
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -51,7 +50,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
@@ -85,7 +83,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -111,7 +108,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -131,7 +127,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \

@@ -1,6 +1,5 @@
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
@@ -20,7 +19,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
@@ -54,7 +52,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -80,7 +77,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -100,7 +96,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  GOMEMLIMIT=260MiB \
   LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \

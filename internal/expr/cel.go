@@ -3,6 +3,7 @@ package expr
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/google/cel-go/cel"
@@ -16,19 +17,34 @@ type CELEnv struct {
 	env *cel.Env
 }
 
-// NewCELEnv returns an environment with the variable self and Kubernetes' own libraries.
-func NewCELEnv() (*CELEnv, error) {
-	env, err := newBase(cel.Variable("self", cel.DynType))
-	return &CELEnv{env}, err
+// NewCELEnv returns an environment with the variable self and Kubernetes' own libraries. like is a nil pointer to the
+// struct that self will be, such as (*corev1.Pod)(nil): its fields are known, absent ones are their zero values, and
+// times are timestamps. With nil, self is JSON: an absent field is an error, and times are text.
+func NewCELEnv(like any) (*CELEnv, error) {
+	base, err := newBase()
+	if err != nil {
+		return nil, err
+	}
+	options := []cel.EnvOption{cel.Variable("self", cel.DynType)}
+	if like != nil {
+		t := reflect.TypeOf(like).Elem()
+		p := newProvider(base.CELTypeProvider(), t)
+		options = append(quantityFunctions(), cel.CustomTypeAdapter(adapter{}), cel.CustomTypeProvider(p), cel.Variable("self", p.celType(t)))
+	}
+	env, err := base.Extend(options...)
+	if err != nil {
+		return nil, fmt.Errorf("make CEL environment: %w", err)
+	}
+	return &CELEnv{env}, nil
 }
 
 // newBase has what all expressions may use.
-func newBase(more ...cel.EnvOption) (*cel.Env, error) {
-	env, err := cel.NewEnv(append(more,
+func newBase() (*cel.Env, error) {
+	env, err := cel.NewEnv(
 		cel.DefaultUTCTimeZone(true), cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
 		ext.Strings(ext.StringsVersion(2)), ext.Sets(),
 		library.URLs(), library.Regex(), library.Lists(), library.Quantity(), library.IP(), library.CIDR(), library.Format(),
-	)...)
+	)
 	if err != nil {
 		return nil, fmt.Errorf("make CEL environment: %w", err)
 	}
@@ -56,9 +72,16 @@ func (e *CELEnv) Compile(text string) (*CEL, error) {
 	return &CEL{prog, text, ast.OutputType(), usesOf(ast.NativeRep().Expr(), nil)}, nil
 }
 
-// Eval runs the expression on an object and returns a Go value.
-func (c *CEL) Eval(self map[string]any) (any, error) {
-	v, err := c.run(map[string]any{"self": Numbers(self)})
+// Eval runs the expression on an object, JSON or a pointer to a struct as its environment was made for, and returns a
+// Go value.
+func (c *CEL) Eval(self any) (any, error) {
+	vars := map[string]any{}
+	if tree, ok := self.(map[string]any); ok {
+		vars["self"] = Numbers(tree)
+	} else {
+		vars["self"] = newObject(self, nil)
+	}
+	v, err := c.run(vars)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestLimits(t *testing.T) {
@@ -77,7 +81,7 @@ func TestRender(t *testing.T) {
 }
 
 func TestCEL(t *testing.T) {
-	env, err := NewCELEnv()
+	env, err := NewCELEnv(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,5 +102,51 @@ func TestCEL(t *testing.T) {
 	}
 	if _, err := c.Eval(map[string]any{"l": list}); !errors.Is(err, ErrLimit) {
 		t.Errorf("got %v, want a broken limit", err)
+	}
+}
+
+// Pods and nodes are structs to expressions: what is absent is zero, and times are times.
+func TestTypedCEL(t *testing.T) {
+	env, err := NewCELEnv((*corev1.Pod)(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 7, Labels: map[string]string{"app": "web", "wait": "3s"}, CreationTimestamp: metav1.NewTime(made)},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Resources: corev1.ResourceRequirements{
+			Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}}}}},
+		Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+	}
+	for text, want := range map[string]any{
+		`self.status.phase == "" && self.spec.nodeName == "" && !self.spec.hostNetwork`:              true,
+		`has(self.metadata.deletionTimestamp) || has(self.status.phase)`:                             false,
+		`self.metadata.deletionTimestamp == null && self.spec.terminationGracePeriodSeconds == null`: true,
+		`self.status.conditions.exists(c, c.type == "Ready" && c.status == "True")`:                  true,
+		`self.metadata.ownerReferences.size() + self.status.containerStatuses.size()`:                int64(0),
+		`self.metadata.generation`: int64(7),
+		`self.metadata.creationTimestamp + duration(self.metadata.labels["wait"])`:        made.Add(3 * time.Second),
+		`timestamp(self.metadata.creationTimestamp) == timestamp("2026-01-02T03:04:05Z")`: true,
+		`self.spec.containers.all(c, c.resources.limits["cpu"] > Quantity("1"))`:          true,
+		`double(self.spec.containers[0].resources.limits["cpu"])`:                         1.5,
+		`string(self.spec.containers[0].resources.limits["cpu"])`:                         "1500m",
+		`"app" in self.metadata.labels && !("x" in self.metadata.annotations)`:            true,
+		`self.metadata.annotations["x"]`:                                                  errors.New("no such key"),
+		`self.spec.nothing`:                                                               errors.New("undefined field 'nothing'"),
+	} {
+		c, err := env.Compile(text)
+		var got any
+		if err == nil {
+			got, err = c.Eval(pod)
+		}
+		if fails, ok := want.(error); ok {
+			if err == nil || !strings.Contains(err.Error(), fails.Error()) {
+				t.Errorf("%s: %v, want %v", text, err, fails)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %#v (%v), want %#v", text, got, err, want)
+		}
 	}
 }

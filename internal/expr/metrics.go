@@ -93,19 +93,9 @@ func metricFunctions(w World) []cel.EnvOption {
 		return types.Double(w.Started(string(v.(types.String))))
 	}
 	unix := func(v ref.Val) ref.Val { return types.Double(float64(v.(types.Timestamp).UnixNano()) / 1e9) }
-	parse := func(v ref.Val) ref.Val {
-		q, err := resource.ParseQuantity(string(v.(types.String)))
-		if err != nil {
-			return types.NewErr("Quantity(%q): %v", v.Value(), err)
-		}
-		return quantity{q}
-	}
 	all := []cel.EnvOption{
 		cel.Function("Now", cel.Overload("now", nil, cel.TimestampType, cel.FunctionBinding(func(...ref.Val) ref.Val { return types.Timestamp{Time: w.Now().UTC()} }))),
 		cel.Function("Rand", cel.Overload("rand", nil, number, cel.FunctionBinding(func(...ref.Val) ref.Val { return types.Double(rand.Float64()) }))),
-		cel.Function("Quantity", cel.Overload("quantity_of_string", []*cel.Type{text}, quantityType, cel.UnaryBinding(parse))),
-		cel.Function("double", cel.Overload("quantity_to_double", []*cel.Type{quantityType}, number, cel.UnaryBinding(func(v ref.Val) ref.Val { return v.ConvertToType(types.DoubleType) }))),
-		cel.Function("string", cel.Overload("quantity_to_string", []*cel.Type{quantityType}, text, cel.UnaryBinding(func(v ref.Val) ref.Val { return v.ConvertToType(types.StringType) }))),
 	}
 	all = append(all, both("UnixSecond", number, cel.UnaryBinding(unix), cel.TimestampType)...)
 	all = append(all, both("SinceSecond", number, cel.UnaryBinding(since), node)...)
@@ -122,7 +112,7 @@ func metricFunctions(w World) []cel.EnvOption {
 			all = append(all, both(name, number, cel.FunctionBinding(usage(ask)), args...)...)
 		}
 	}
-	return append(all, quantityOperators()...)
+	return append(all, quantityFunctions()...)
 }
 
 // usage makes a function of what the receiver answers.
@@ -157,8 +147,23 @@ func both(name string, result *cel.Type, binding cel.OverloadOpt, args ...*cel.T
 	}
 }
 
-// quantityOperators say which calculations with quantities there are; quantity does them.
-func quantityOperators() (all []cel.EnvOption) {
+// quantityFunctions say how quantities are made, converted and calculated with; quantity does the latter.
+func quantityFunctions() []cel.EnvOption {
+	parse := func(v ref.Val) ref.Val {
+		q, err := resource.ParseQuantity(string(v.(types.String)))
+		if err != nil {
+			return types.NewErr("Quantity(%q): %v", v.Value(), err)
+		}
+		return quantity{q}
+	}
+	to := func(t ref.Type) cel.OverloadOpt {
+		return cel.UnaryBinding(func(v ref.Val) ref.Val { return v.ConvertToType(t) })
+	}
+	all := []cel.EnvOption{
+		cel.Function("Quantity", cel.Overload("quantity_of_string", []*cel.Type{cel.StringType}, quantityType, cel.UnaryBinding(parse))),
+		cel.Function("double", cel.Overload("quantity_to_double", []*cel.Type{quantityType}, cel.DoubleType, to(types.DoubleType))),
+		cel.Function("string", cel.Overload("quantity_to_string", []*cel.Type{quantityType}, cel.StringType, to(types.StringType))),
+	}
 	add := func(operator string, result *cel.Type, args ...*cel.Type) {
 		id := "quantity" + operator
 		for _, a := range args {

@@ -273,6 +273,25 @@ func TestBadStageIsSetAside(t *testing.T) {
 	}
 }
 
+// Of a pod, a field that is absent is its zero value; of other kinds it is an error.
+func TestAbsentFields(t *testing.T) {
+	for kind, want := range map[string]bool{"Pod": true, "Widget": false} {
+		s := &api.Stage{Metadata: api.ObjectMeta{Name: "absent"}, Spec: api.StageSpec{ResourceRef: api.ResourceRef{APIGroup: "v1", Kind: kind},
+			Selector: &api.Selector{MatchExpressions: []api.Requirement{{CEL: &api.Expression{Expression: `self.spec.priorityClassName == ""`}}}}}}
+		l, errs := Compile([]*api.Stage{s}, stubs())
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		o := Object(typedPod(t, pendingPod))
+		if kind != "Pod" {
+			o = NewTree(o.Tree())
+		}
+		if mv, err := l.Next(o, testNow, rnd()); (mv != nil) != want || (err == nil) != want {
+			t.Errorf("%s: %v, %v", kind, mv, err)
+		}
+	}
+}
+
 func FuzzStage(f *testing.F) {
 	f.Add(".status.phase", "{{ .a }}", "self.a == 1")
 	f.Add(".a[] | select(.b == \"c\") | .d", "{{ range .a }}{{ . | Quote }}{{ end }}", "true")

@@ -17,6 +17,7 @@ import (
 type Lifecycle struct {
 	stages []*compiled
 	now    string // what the templates' Now returns in this rendering
+	like   any    // what CEL expressions see, see likeOf
 	env    *expr.CELEnv
 	hash   maphash.Hash
 	found  []candidate
@@ -74,6 +75,9 @@ func (e *StageError) Unwrap() error { return e.Err }
 // on. f are the functions of templates; Now is added unless f has it.
 func Compile(stages []*api.Stage, f expr.Funcs) (*Lifecycle, []error) {
 	l := &Lifecycle{}
+	if len(stages) > 0 {
+		l.like = likeOf(stages[0].Spec.ResourceRef)
+	}
 	l.hash.SetSeed(keySeed)
 	if _, ok := f["Now"]; !ok {
 		f = f.With(expr.Funcs{"Now": func() string { return l.now }})
@@ -99,7 +103,7 @@ func (l *Lifecycle) Empty() bool { return l == nil || len(l.stages) == 0 }
 // cel returns the environment of the kind's CEL expressions, made at the first need: it is large.
 func (l *Lifecycle) cel() (*expr.CELEnv, error) {
 	if l.env == nil {
-		env, err := expr.NewCELEnv()
+		env, err := expr.NewCELEnv(l.like)
 		if err != nil {
 			return nil, err
 		}

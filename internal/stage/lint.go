@@ -17,6 +17,7 @@ type Mistake struct {
 
 // linter collects the mistakes of one stage.
 type linter struct {
+	like  any
 	env   *expr.CELEnv
 	funcs expr.Funcs
 	found []Mistake
@@ -25,7 +26,7 @@ type linter struct {
 // Lint returns all mistakes of a stage: those that keep it from being compiled, and those that make it do nothing,
 // never, or other than it says.
 func Lint(s *api.Stage) []Mistake {
-	l := &linter{funcs: virtualFuncs("v0", &virtual{})}
+	l := &linter{like: likeOf(s.Spec.ResourceRef), funcs: virtualFuncs("v0", &virtual{})}
 	if s.Metadata.Name == "" {
 		l.add("metadata.name", "missing")
 	}
@@ -85,7 +86,7 @@ func (l *linter) ref(ref api.ResourceRef) {
 func (l *linter) cel() (*expr.CELEnv, error) {
 	var err error
 	if l.env == nil {
-		l.env, err = expr.NewCELEnv()
+		l.env, err = expr.NewCELEnv(l.like)
 	}
 	return l.env, err
 }

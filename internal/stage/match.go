@@ -100,7 +100,7 @@ func (m *matcher) matches(o Object) (bool, error) {
 		}
 	}
 	for _, c := range m.conditions {
-		v, err := c.Eval(o.Tree())
+		v, err := c.Eval(selfOf(o))
 		if err != nil {
 			return false, err
 		}

@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kwokctl/internal/api"
 )
 
 // Meta is what every object has.
@@ -116,6 +118,25 @@ func (t *Tree) Meta() *Meta { return &t.meta }
 func (t *Tree) Tree() map[string]any { return t.tree }
 
 func (t *Tree) typed() any { return nil }
+
+// likeOf is what CEL expressions of a kind see as self: nil stands for JSON.
+func likeOf(ref api.ResourceRef) any {
+	switch ref {
+	case api.ResourceRef{APIGroup: "v1", Kind: "Pod"}:
+		return (*corev1.Pod)(nil)
+	case api.ResourceRef{APIGroup: "v1", Kind: "Node"}:
+		return (*corev1.Node)(nil)
+	}
+	return nil
+}
+
+// selfOf is the value of self for an object.
+func selfOf(o Object) any {
+	if self := o.typed(); self != nil {
+		return self
+	}
+	return o.Tree()
+}
 
 func metaOf(m *metav1.ObjectMeta, kind string) Meta {
 	return Meta{APIVersion: "v1", Kind: kind, Namespace: m.Namespace, Name: m.Name, UID: string(m.UID),

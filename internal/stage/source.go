@@ -39,7 +39,7 @@ func newSource(s *api.Source, env func() (*expr.CELEnv, error)) (*source, error)
 // first returns the program's first output: a string, float64, int64, bool and so on; nil for none.
 func (s *source) first(o Object) (any, error) {
 	if s.cel != nil {
-		return s.cel.Eval(o.Tree())
+		return s.cel.Eval(selfOf(o))
 	}
 	if s.jq.jq != nil {
 		out, err := s.jq.jq.Run(o.Tree())

@@ -24,7 +24,7 @@ func newGetArtifacts(env *Env) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("filter", complete(-1, func() []string { return []string{"binary", "image"} }))
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if !slices.Contains([]string{"", "binary", "image"}, filter) {
-			return &usageError{fmt.Errorf("--filter %q: allowed are binary and image", filter)}
+			return fmt.Errorf("--filter %q: allowed are binary and image", filter)
 		}
 		cfg, err := env.artifactsOf(runtime)
 		if err != nil {

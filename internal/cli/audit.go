@@ -58,7 +58,7 @@ func newAuditSummary(env *Env) *cobra.Command {
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if format != "text" && format != "json" {
-			return &usageError{fmt.Errorf("-o %q: allowed are text, json", format)}
+			return fmt.Errorf("-o %q: allowed are text, json", format)
 		}
 		var count audit.Counter
 		bad, err := env.events(cmd.Context(), args, since, false, count.Add)
@@ -84,7 +84,7 @@ func newAuditTail(env *Env) *cobra.Command {
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if follow && len(args) > 0 {
-			return &usageError{fmt.Errorf("%s: -f follows the cluster's log, not files", cmd.CommandPath())}
+			return fmt.Errorf("%s: -f follows the cluster's log, not files", cmd.CommandPath())
 		}
 		_, err := env.events(cmd.Context(), args, since, follow, func(e *audit.Event) { printEvent(env.Out, e) })
 		return err
@@ -150,7 +150,7 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, &usageError{fmt.Errorf("--since %q: want a duration such as 10m or a time such as %s", text, now.UTC().Format(time.RFC3339))}
+		return t, fmt.Errorf("--since %q: want a duration such as 10m or a time such as %s", text, now.UTC().Format(time.RFC3339))
 	}
 	return t, nil
 }

@@ -51,16 +51,9 @@ type Check struct {
 // Exit statuses. A program that we become for the user has its own.
 const (
 	statusFailed      = 1
-	statusMisused     = 2
 	statusTimeout     = 124 // as timeout(1) has it
 	statusInterrupted = 130 // as shells have it for SIGINT
 )
-
-// usageError is a mistake in the command line.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
 
 // statusError carries the exit status of a program that has spoken for itself.
 type statusError int
@@ -110,7 +103,6 @@ func run(ctx context.Context, args []string, env *Env) error {
 
 func exitStatus(err error) int {
 	var (
-		usage   *usageError
 		timeout *cluster.TimeoutError
 		spoken  statusError
 	)
@@ -119,8 +111,6 @@ func exitStatus(err error) int {
 		return 0
 	case errors.As(err, &spoken):
 		return int(spoken)
-	case errors.As(err, &usage):
-		return statusMisused
 	case errors.Is(err, errInterrupted):
 		return statusInterrupted
 	case errors.As(err, &timeout):
@@ -148,7 +138,7 @@ func newRoot(env *Env) *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate("kwokctl version {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(flagMistake)
 	flags := root.PersistentFlags()
 	flags.StringVar(&env.name, "name", "kwok", "name of the cluster")
 	flags.StringSliceVarP(&env.configs, "config", "c", nil, "configuration files and directories, - for standard input; kwok.yaml in the work directory is read before them")
@@ -190,30 +180,6 @@ func parent(use, short string, children ...*cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(children...)
 	return cmd
-}
-
-// group refuses what is no sub-command, and says what is one.
-func group(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
-	return &usageError{fmt.Errorf("unknown command %q for %q; there are %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))}
-}
-
-// exactly wraps cobra's checks of arguments so that a mistake counts as misuse.
-func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
-		}
-		return nil
-	}
 }
 
 const workdirVariable = "KWOK_WORKDIR"

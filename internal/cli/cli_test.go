@@ -33,15 +33,18 @@ func TestStatus(t *testing.T) {
 		{"--version", 0, "kwokctl version v1.2.3"},
 		{"get", 0, "List clusters"},
 		{"get clusters", 0, ""},
-		{"nonsense", 2, `unknown command "nonsense" for "kwokctl"; there are`},
-		{"get nonsense", 2, `unknown command "nonsense" for "kwokctl get"`},
-		{"get clusters --nonsense", 2, "unknown flag: --nonsense"},
-		{"get clusters -o nonsense", 2, `-o "nonsense": allowed are name, wide, json, yaml`},
+		{"nonsense", 1, `unknown command "nonsense" for "kwokctl"; there are`},
+		{"get nonsense", 1, `unknown command "nonsense" for "kwokctl get"`},
+		{"get clusters --nonsense", 1, "unknown flag: --nonsense; kwokctl get clusters --help lists them"},
+		{"get clusters --nmae x", 1, "unknown flag: --nmae; did you mean --name?"},
+		{"creat cluster", 1, `unknown command "creat" for "kwokctl"; did you mean create?`},
+		{"create cluster x y", 1, "got 2 arguments (x y), want: kwokctl create cluster"},
+		{"get clusters -o nonsense", 1, `-o "nonsense": allowed are name, wide, json, yaml`},
 		{"get components", 1, `cluster "kwok": no such cluster`},
 		{"get components --name a/b", 1, `cluster name "a/b": allowed are`},
-		{"create cluster --wait nonsense", 2, "invalid argument"},
-		{"logs", 2, "accepts 1 arg(s), received 0"},
-		{"-v nonsense get clusters", 2, `-v "nonsense": allowed are DEBUG`},
+		{"create cluster --wait nonsense", 1, `--wait "nonsense": want a duration such as`},
+		{"logs", 1, "got 0 arguments (), want: kwokctl logs COMPONENT"},
+		{"-v nonsense get clusters", 1, `-v "nonsense": allowed are DEBUG`},
 		{"delete cluster", 0, "There is no cluster kwok"},
 		{"kubectl get nodes", 1, `cluster "kwok": no such cluster`},
 	} {
@@ -64,7 +67,6 @@ func TestExitStatus(t *testing.T) {
 		errInterrupted:         130,
 		fmt.Errorf("%w", late): 124,
 		errors.Join(errInterrupted, errors.New("undo")): 130,
-		&usageError{errors.New("x")}:                    2,
 	} {
 		if got := exitStatus(err); got != want {
 			t.Errorf("%v: status %d, want %d", err, got, want)

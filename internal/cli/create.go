@@ -82,7 +82,7 @@ func newCreate(env *Env) *cobra.Command {
 // checkWait refuses times that would mean no limit where one was asked for.
 func checkWait(w cluster.Wait) error {
 	if w.Ready < 0 || w.Timeout < 0 {
-		return &usageError{fmt.Errorf("--wait %s, --timeout %s: must not be negative", w.Ready, w.Timeout)}
+		return fmt.Errorf("--wait %s, --timeout %s: must not be negative", w.Ready, w.Timeout)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (e *Env) checkDry(cmd *cobra.Command) error {
 		name = name[len(root)+1:]
 	}
 	if e.dryRun && !slices.Contains(dryCommands(), name) {
-		return &usageError{fmt.Errorf("--dry-run: %s would not follow it", cmd.CommandPath())}
+		return fmt.Errorf("--dry-run: %s would not follow it", cmd.CommandPath())
 	}
 	return nil
 }

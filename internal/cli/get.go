@@ -145,7 +145,7 @@ func formatFlag(cmd *cobra.Command, into *string, unset string) {
 	cmd.Flags().StringVarP(into, "output", "o", unset, "output format: "+strings.Join(formats, ", "))
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if !slices.Contains(formats, *into) {
-			return &usageError{fmt.Errorf("-o %q: allowed are %s", *into, strings.Join(formats, ", "))}
+			return fmt.Errorf("-o %q: allowed are %s", *into, strings.Join(formats, ", "))
 		}
 		return nil
 	}

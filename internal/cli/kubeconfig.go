@@ -43,7 +43,7 @@ func newGetKubeconfig(env *Env) *cobra.Command {
 	cmd.Flags().BoolVar(&o.insecure, "insecure-skip-tls-verify", false, "do not check the API server's certificate")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if o.user == "" {
-			return &usageError{errors.New("--user: must not be empty")}
+			return errors.New("--user: must not be empty")
 		}
 		c, err := env.open()
 		if err != nil {
@@ -121,7 +121,7 @@ func replaceHost(server, host string) (string, error) {
 		return server, nil
 	}
 	if strings.ContainsAny(host, " /?#@\\") {
-		return "", &usageError{fmt.Errorf("--host %q: not a host or host:port", host)}
+		return "", fmt.Errorf("--host %q: not a host or host:port", host)
 	}
 	u, err := url.Parse(server)
 	if err != nil {

@@ -81,7 +81,7 @@ func newDelete(env *Env) *cobra.Command {
 			return err
 		}
 		if purge && !all {
-			return &usageError{errors.New("--purge: only with --all")}
+			return errors.New("--purge: only with --all")
 		}
 		names := []string{env.name}
 		if all {

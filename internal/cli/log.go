@@ -18,7 +18,7 @@ func parseLevel(text string) (slog.Level, error) {
 		return slog.Level(n), nil
 	}
 	if err := level.UnmarshalText([]byte(text)); err != nil {
-		return 0, &usageError{fmt.Errorf("-v %q: allowed are DEBUG, INFO, WARN, ERROR, a number such as -4, or both as in INFO+1", text)}
+		return 0, fmt.Errorf("-v %q: allowed are DEBUG, INFO, WARN, ERROR, a number such as -4, or both as in INFO+1", text)
 	}
 	return level, nil
 }
@@ -54,7 +54,7 @@ func (e *Env) prepareLog() error {
 		}
 		return nil
 	}
-	return &usageError{fmt.Errorf("--log-format %q: allowed are text and json", e.logFormat)}
+	return fmt.Errorf("--log-format %q: allowed are text and json", e.logFormat)
 }
 
 // complain tells the user why a command failed.

@@ -26,7 +26,7 @@ func newPortForward(env *Env) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		local, port, err := parseForward(args[1])
 		if err != nil {
-			return &usageError{err}
+			return err
 		}
 		c, err := env.open()
 		if err != nil {

@@ -61,7 +61,7 @@ func prefixFlag(cmd *cobra.Command) {
 	_ = cmd.Flags().MarkHidden("prefix") // it is there
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if *prefix != "/registry" {
-			return &usageError{fmt.Errorf("--prefix %q: allowed is /registry", *prefix)}
+			return fmt.Errorf("--prefix %q: allowed is /registry", *prefix)
 		}
 		return nil
 	}

@@ -40,10 +40,10 @@ func newReplay(env *Env) *cobra.Command {
 	prefixFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if path == "" {
-			return &usageError{errors.New("--path is missing: the file; - for standard input")}
+			return errors.New("--path is missing: the file; - for standard input")
 		}
 		if speed < 0 || math.IsNaN(speed) || speed > 1e6 {
-			return &usageError{fmt.Errorf("--speed %v: allowed are 0, for no waiting, to 1000000", speed)}
+			return fmt.Errorf("--speed %v: allowed are 0, for no waiting, to 1000000", speed)
 		}
 		replay.Clock = snapshot.NewClock(speed)
 		return env.replay(cmd.Context(), path, replay)

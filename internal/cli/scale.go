@@ -138,7 +138,7 @@ func (d scaleDocs) jobs(job scale.Job, flags []string, plain bool) ([]scale.Job,
 	for _, text := range flags {
 		p, err := scale.ParsePool(text)
 		if err != nil {
-			return nil, &usageError{err}
+			return nil, err
 		}
 		pools = append(pools, p)
 	}
@@ -146,7 +146,7 @@ func (d scaleDocs) jobs(job scale.Job, flags []string, plain bool) ([]scale.Job,
 		return []scale.Job{job}, nil // files may be there for their templates
 	}
 	if plain {
-		return nil, &usageError{errors.New("scale: with --pool there is neither NAME nor --replicas; a pool has its own name= and replicas=")}
+		return nil, errors.New("scale: with --pool there is neither NAME nor --replicas; a pool has its own name= and replicas=")
 	}
 	var jobs []scale.Job
 	for _, p := range pools {

@@ -48,30 +48,30 @@ func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText str
 // check finds mistakes in the flags.
 func (o *snapshotOptions) check() error {
 	if o.path == "" {
-		return &usageError{errors.New("--path is missing: the file; - for standard input or output")}
+		return errors.New("--path is missing: the file; - for standard input or output")
 	}
 	if o.format != "" && o.format != formatEtcd && o.format != formatK8s {
-		return &usageError{fmt.Errorf("--format %q: allowed are %s, %s", o.format, formatEtcd, formatK8s)}
+		return fmt.Errorf("--format %q: allowed are %s, %s", o.format, formatEtcd, formatK8s)
 	}
 	for _, name := range []string{"filter", "namespace", "selector"} {
 		if o.flagSet != nil && o.flagSet.Changed(name) && slices.Contains([]string{"", "[]"}, o.flagSet.Lookup(name).Value.String()) {
-			return &usageError{fmt.Errorf("--%s: it is empty, which would mean everything; leave it out for that", name)}
+			return fmt.Errorf("--%s: it is empty, which would mean everything; leave it out for that", name)
 		}
 	}
 	for _, name := range o.filter.Namespaces {
 		if bad := validation.IsDNS1123Label(name); len(bad) > 0 {
-			return &usageError{fmt.Errorf("--namespace %q: %s", name, bad[0])}
+			return fmt.Errorf("--namespace %q: %s", name, bad[0])
 		}
 	}
 	if o.labels != "" {
 		selector, err := labels.Parse(o.labels)
 		if err != nil {
-			return &usageError{fmt.Errorf("--selector %q: %w", o.labels, err)}
+			return fmt.Errorf("--selector %q: %w", o.labels, err)
 		}
 		o.filter.Labels = selector
 	}
 	if o.format == formatEtcd && o.filters() {
-		return &usageError{errors.New("--filter, --namespace, --selector: the etcd format holds everything; they need --format k8s")}
+		return errors.New("--filter, --namespace, --selector: the etcd format holds everything; they need --format k8s")
 	}
 	return nil
 }
@@ -231,9 +231,9 @@ func (e *Env) prepareRestore(r *cluster.Restore, o snapshotOptions, bar *bar) (c
 	case o.format != "" && o.format != format:
 		err = fmt.Errorf("%s: it is not of the %s format", in.Name, o.format)
 	case in.IsEtcd && ignore:
-		err = &usageError{errors.New("--ignore-errors, --ignore-unknown, --shift-times: the etcd format is restored as it is; they are for the k8s format")}
+		err = errors.New("--ignore-errors, --ignore-unknown, --shift-times: the etcd format is restored as it is; they are for the k8s format")
 	case !in.IsEtcd && r.SkipHash:
-		err = &usageError{errors.New("--skip-hash-check: the k8s format has no hash; it is for the etcd format")}
+		err = errors.New("--skip-hash-check: the k8s format has no hash; it is for the etcd format")
 	default:
 		o.format = format
 		err = o.check()
@@ -287,10 +287,10 @@ func newSnapshotExport(env *Env) *cobra.Command {
 			return err
 		}
 		if list.Page < 1 {
-			return &usageError{fmt.Errorf("--page-size %d: allowed are 1 and more", list.Page)}
+			return fmt.Errorf("--page-size %d: allowed are 1 and more", list.Page)
 		}
 		if len(list.AsGroups) > 0 && list.As == "" {
-			return &usageError{errors.New("--as-group needs --as")}
+			return errors.New("--as-group needs --as")
 		}
 		path, err := kubeconfig.Path(configPath, false, env.Getenv)
 		if err != nil {

@@ -25,7 +25,7 @@ func TestSnapshotFlags(t *testing.T) {
 	} {
 		words := strings.Split(args, "|")
 		status, _, errs := execute(t, append(strings.Fields(words[0]), words[1:]...)...)
-		if status != 2 || !strings.Contains(errs, want) {
+		if status != 1 || !strings.Contains(errs, want) {
 			t.Errorf("%s: status %d: %s", args, status, errs)
 		}
 	}

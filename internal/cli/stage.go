@@ -28,7 +28,7 @@ func filenameFlag(cmd *cobra.Command, into *[]string) {
 	cmd.Flags().StringArrayVarP(into, "filename", "f", nil, "file or directory; - for standard input")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if len(*into) == 0 {
-			return &usageError{fmt.Errorf("%s: want files, with -f", cmd.CommandPath())}
+			return fmt.Errorf("%s: want files, with -f", cmd.CommandPath())
 		}
 		return nil
 	}
@@ -52,10 +52,10 @@ func newStageTest(env *Env) *cobra.Command {
 	f.DurationVar(&r.Until, "until", 5*time.Minute, "end of the time that is played")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !slices.Contains([]string{"table", "json", "yaml"}, format) {
-			return &usageError{fmt.Errorf("-o %q: allowed are table, json, yaml", format)}
+			return fmt.Errorf("-o %q: allowed are table, json, yaml", format)
 		}
 		if r.Until < 0 {
-			return &usageError{fmt.Errorf("--until %s: want a duration that is not negative", r.Until)}
+			return fmt.Errorf("--until %s: want a duration that is not negative", r.Until)
 		}
 		objs, errs := env.scan(files)
 		if len(errs) > 0 {

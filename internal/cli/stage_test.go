@@ -75,12 +75,12 @@ func TestStageTest(t *testing.T) {
 		status int
 		says   string
 	}{
-		{nil, "", 2, "want files, with -f"},
+		{nil, "", 1, "want files, with -f"},
 		{[]string{oneStage}, "", 1, "no object to play on"},
 		{[]string{"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"}, "", 1, "play on Secret s: no stages for this kind"},
 		{[]string{"kind: Pod\nmetadata: {name: p}\n"}, "", 1, "play on Pod p: apiVersion: missing"},
-		{[]string{onePod}, "-o xml", 2, "allowed are table, json, yaml"},
-		{[]string{onePod}, "--until -1s", 2, "not negative"},
+		{[]string{onePod}, "-o xml", 1, "allowed are table, json, yaml"},
+		{[]string{onePod}, "--until -1s", 1, "not negative"},
 		{[]string{onePod, "kind: Stage\nspec: {resourceRef: {kind: Pod}, selektor: {}}\n"}, "", 1, "f.yaml:2: spec.selektor: no such field"},
 		{[]string{onePod, strings.Replace(oneStage, "phase: Running", "{{ nope }}", 1)}, "", 1, `function "nope" not defined`},
 		{[]string{onePod}, "-f /does/not/exist", 1, "read /does/not/exist: no such file or directory"},

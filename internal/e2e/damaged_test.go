@@ -49,10 +49,10 @@ func TestDamagedConfiguration(t *testing.T) {
 			write(t, path, text)
 			before := tree(w.cluster("hurt"))
 			for _, verb := range []string{"create", "start"} {
-				w.oneLine(verb, w.run(verb, "cluster", "--name", "hurt", "--wait", "60s"), []int{1}, path, "delete cluster --name hurt")
+				w.oneLine(verb, w.run(verb, "cluster", "--name", "hurt", "--wait", "60s"), path, "delete cluster --name hurt")
 			}
 			for _, args := range [][]string{{"get", "components"}, {"kubectl", "get", "nodes"}, {"stop", "cluster"}} {
-				w.oneLine(strings.Join(args, " "), w.run(append([]string{"--name", "hurt"}, args...)...), []int{1}, path)
+				w.oneLine(strings.Join(args, " "), w.run(append([]string{"--name", "hurt"}, args...)...), path)
 			}
 			if got := w.status("hurt"); got != "Damaged" {
 				t.Errorf("status: %q", got)
@@ -85,7 +85,7 @@ func TestMissingConfiguration(t *testing.T) {
 	}
 	before := tree(w.cluster("bare"))
 	for _, verb := range []string{"create", "start"} {
-		w.oneLine(verb, w.run(verb, "cluster", "--name", "bare"), []int{1}, "delete cluster --name bare")
+		w.oneLine(verb, w.run(verb, "cluster", "--name", "bare"), "delete cluster --name bare")
 	}
 	if got := differ(before, tree(w.cluster("bare"))); len(got) > 0 {
 		t.Errorf("changed: %q", got)
@@ -150,8 +150,8 @@ func TestForeignDirectory(t *testing.T) {
 	}
 	write(t, filepath.Join(w.cluster("theirs"), "thesis.txt"), "ten years of work")
 	before := tree(w.cluster("theirs"))
-	w.oneLine("create", w.run("create", "cluster", "--name", "theirs"), []int{1}, w.cluster("theirs"))
-	w.oneLine("delete", w.run("delete", "cluster", "--name", "theirs"), []int{1}, w.cluster("theirs"))
+	w.oneLine("create", w.run("create", "cluster", "--name", "theirs"), w.cluster("theirs"))
+	w.oneLine("delete", w.run("delete", "cluster", "--name", "theirs"), w.cluster("theirs"))
 	w.ok("delete", "cluster", "--all")
 	if got := differ(before, tree(w.cluster("theirs"))); len(got) > 0 {
 		t.Errorf("changed: %q", got)

@@ -20,16 +20,16 @@ import (
 func TestUnpulledImages(t *testing.T) { inContainers(t, testUnpulledImages) }
 
 func testUnpulledImages(t *testing.T, w *world) {
-	refused := func(what string, codes []int, args []string, words ...string) {
+	refused := func(status int, what string, args []string, words ...string) {
 		t.Helper()
-		w.oneLine(what, w.run(append([]string{"create", "cluster", "--name", "none"}, args...)...), codes, words...)
+		w.lineWith(status, what, w.run(append([]string{"create", "cluster", "--name", "none"}, args...)...), words...)
 		w.gone("none")
 	}
-	refused("unreachable", []int{1}, []string{"--kube-scheduler-image", "127.0.0.1:1/x:1"}, "image of kube-scheduler", "127.0.0.1:1/x:1", "refused")
-	refused("bad name", []int{1}, []string{"--kube-scheduler-image", "x/UPPER"}, "image of kube-scheduler", `"x/UPPER"`)
-	refused("program", []int{1}, []string{"--kube-scheduler-binary", "/bin/true"}, "--kube-scheduler-image")
+	refused(1, "unreachable", []string{"--kube-scheduler-image", "127.0.0.1:1/x:1"}, "image of kube-scheduler", "127.0.0.1:1/x:1", "refused")
+	refused(1, "bad name", []string{"--kube-scheduler-image", "x/UPPER"}, "image of kube-scheduler", `"x/UPPER"`)
+	refused(1, "program", []string{"--kube-scheduler-binary", "/bin/true"}, "--kube-scheduler-image")
 	w.env = append(w.env, "KWOK_KUBE_IMAGE_PREFIX=127.0.0.1:1", "KWOK_KUBE_VERSION=1.35.2")
-	refused("another version", []int{1}, nil, "127.0.0.1:1/kube-apiserver:v1.35.2", "KWOK_KUBE_IMAGE_PREFIX")
+	refused(1, "another version", nil, "127.0.0.1:1/kube-apiserver:v1.35.2", "KWOK_KUBE_IMAGE_PREFIX")
 	if got := w.ok("get", "artifacts", "--runtime", w.runtime, "--filter", "image"); got != "127.0.0.1:1/kube-apiserver:v1.35.2\n127.0.0.1:1/kube-controller-manager:v1.35.2\n127.0.0.1:1/kube-scheduler:v1.35.2\n" {
 		t.Errorf("artifacts: %q", got)
 	}
@@ -38,8 +38,8 @@ func testUnpulledImages(t *testing.T, w *world) {
 		return // it speaks TLS alone to registries, unless its machine's configuration says otherwise
 	}
 	r := newRegistry(t, make([]byte, 1<<20))
-	refused("unknown tag", []int{1}, []string{"--etcd-image", r.image("none")}, "image of etcd", "manifest unknown")
-	refused("silent", []int{124}, []string{"--etcd-image", r.image("hang"), "--timeout", "2s"}, "not done within 2s")
+	refused(1, "unknown tag", []string{"--etcd-image", r.image("none")}, "image of etcd", "manifest unknown")
+	refused(124, "silent", []string{"--etcd-image", r.image("hang"), "--timeout", "2s"}, "not done within 2s")
 	cut := w.run("create", "cluster", "--name", "none", "--etcd-image", r.image("cut"), "--timeout", "4s") // the engine tries again
 	if cut.code != 124 || !strings.Contains(cut.stderr, "not done within 4s") {
 		t.Errorf("cut: exit status %d: %s", cut.code, cut.stderr)

@@ -171,7 +171,7 @@ func TestMisuseOfOptions(t *testing.T) {
 			args = append(args, strings.Split(tt.args, "|")...)
 		}
 		r := w.run(args...)
-		w.oneLine(what, r, []int{1, 2}, strings.Split(tt.words, "|")...)
+		w.oneLine(what, r, strings.Split(tt.words, "|")...)
 		if r.took > 2*time.Second {
 			t.Errorf("%s: took %s", what, r.took)
 		}

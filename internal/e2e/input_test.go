@@ -152,7 +152,7 @@ func TestMisuse(t *testing.T) {
 	before := tree(w.home)
 	for _, tt := range misuses {
 		r := w.run(strings.Split(tt.args, "|")...)
-		w.oneLine(tt.args, r, []int{1, 2}, strings.Split(tt.words, "|")...)
+		w.oneLine(tt.args, r, strings.Split(tt.words, "|")...)
 		if r.took > 2*time.Second {
 			t.Errorf("%s: took %s", tt.args, r.took)
 		}
@@ -186,7 +186,7 @@ func TestMisuseOfCluster(t *testing.T) {
 		{"get|kubeconfig|--host|a b:c:d", "a b"},
 	} {
 		r := w.run(strings.Split(tt.args, "|")...)
-		w.oneLine(tt.args, r, []int{1, 2}, strings.Split(tt.words, "|")...)
+		w.oneLine(tt.args, r, strings.Split(tt.words, "|")...)
 		if r.took > 2*time.Second {
 			t.Errorf("%s: took %s", tt.args, r.took)
 		}

@@ -85,7 +85,7 @@ func (w *world) execs() {
 		if r := run("/bin/kwokctl", "--version"); r.code != 0 || !strings.Contains(r.stdout, "kwokctl") {
 			w.t.Errorf("exec: %+v", r)
 		}
-		if r := run("/bin/kwokctl", "no-such-command"); r.code != 2 {
+		if r := run("/bin/kwokctl", "no-such-command"); r.code != 1 || !strings.Contains(r.stderr, "no-such-command") {
 			w.t.Errorf("exec: exit status %d: %s", r.code, r.stderr)
 		}
 		return

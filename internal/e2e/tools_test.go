@@ -122,11 +122,17 @@ func (w *world) gone(name string) {
 	}
 }
 
-// oneLine fails the test unless a command failed with a code and one line that holds some words.
-func (w *world) oneLine(what string, r result, codes []int, words ...string) {
+// oneLine fails the test unless a command failed with one line that holds some words.
+func (w *world) oneLine(what string, r result, words ...string) {
 	w.t.Helper()
-	if !slices.Contains(codes, r.code) {
-		w.t.Errorf("%s: exit status %d, want %v", what, r.code, codes)
+	w.lineWith(1, what, r, words...)
+}
+
+// lineWith is oneLine for another exit status.
+func (w *world) lineWith(status int, what string, r result, words ...string) {
+	w.t.Helper()
+	if r.code != status {
+		w.t.Errorf("%s: exit status %d, want %d", what, r.code, status)
 	}
 	if strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "kwokctl: ") || r.stdout != "" {
 		w.t.Errorf("%s: want one line on standard error; there is %.400q, and on standard output %.100q", what, r.stderr, r.stdout)

@@ -78,7 +78,7 @@ func TestBadWorkDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(w.home)
-			w.oneLine("create", w.run("create", "cluster", "--wait", "60s"), []int{1}, append(tt.words, w.dir)...)
+			w.oneLine("create", w.run("create", "cluster", "--wait", "60s"), append(tt.words, w.dir)...)
 			if got := differ(before, tree(w.home)); len(got) > 0 {
 				t.Errorf("create changed %q", got)
 			}
@@ -103,7 +103,7 @@ func TestNoHome(t *testing.T) {
 	for _, without := range []string{"env -u HOME -u KWOK_WORKDIR", "env -u HOME -u KWOK_WORKDIR -u KUBECONFIG", "env HOME= KWOK_WORKDIR="} {
 		for _, args := range []string{"create cluster", "get clusters", "delete cluster --all", "kubectl get nodes"} {
 			r := w.shell(without + " ./kwokctl " + args)
-			w.oneLine(without+" "+args, r, []int{1}, "HOME")
+			w.oneLine(without+" "+args, r, "HOME")
 		}
 	}
 	if got := differ(before, tree(w.home)); len(got) > 0 {
@@ -134,7 +134,7 @@ func TestHomeOnly(t *testing.T) {
 func TestFewFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.oneLine("create", w.shell("ulimit -n 4096; exec ./kwokctl create cluster --wait 60s"), []int{1}, "4096", "8192")
+	w.oneLine("create", w.shell("ulimit -n 4096; exec ./kwokctl create cluster --wait 60s"), "4096", "8192")
 	w.gone("kwok")
 	if r := w.shell("ulimit -Sn 256; exec ./kwokctl create cluster --wait 120s"); r.code != 0 {
 		t.Fatalf("a low soft limit: exit status %d: %s", r.code, r.stderr)
@@ -145,7 +145,7 @@ func TestFewFiles(t *testing.T) {
 		}
 	}
 	w.ok("stop", "cluster")
-	w.oneLine("start", w.shell("ulimit -n 4096; exec ./kwokctl start cluster"), []int{1}, "4096", "8192")
+	w.oneLine("start", w.shell("ulimit -n 4096; exec ./kwokctl start cluster"), "4096", "8192")
 	if got := w.status("kwok"); got != "Stopped" {
 		t.Errorf("status: %q", got)
 	}
@@ -212,6 +212,6 @@ func TestWithoutRoot(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(w.dir, "clusters")); err != nil {
 		t.Fatal(err)
 	}
-	w.oneLine("create in a directory that is read-only", as("create", "cluster", "--name", "user"), []int{1}, "permission denied", w.dir)
+	w.oneLine("create in a directory that is read-only", as("create", "cluster", "--name", "user"), "permission denied", w.dir)
 	w.dir = filepath.Join(w.home, ".kwok")
 }

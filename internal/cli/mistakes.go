@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kwokctl/internal/api"
+)
+
+// group refuses what is no sub-command, and says what is one.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := api.DidYouMean(args[0], names)
+	if hint == "" {
+		hint = "; there are " + strings.Join(names, ", ")
+	}
+	return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
+}
+
+// exactly wraps cobra's checks of arguments so that a mistake shows which are wanted.
+func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("got %d arguments (%s), want: %s", len(args), strings.Join(args, " "), cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// flagMistake says of a flag that cobra refuses what is allowed.
+func flagMistake(cmd *cobra.Command, err error) error {
+	var (
+		unknown *pflag.NotExistError
+		wrong   *pflag.InvalidValueError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && f.Deprecated == "" {
+				names = append(names, "--"+f.Name)
+			}
+		})
+		hint := api.DidYouMean("--"+unknown.GetSpecifiedName(), names)
+		if hint == "" || unknown.GetSpecifiedShortnames() != "" {
+			hint = "; " + cmd.CommandPath() + " --help lists them"
+		}
+		return fmt.Errorf("%w%s", err, hint)
+	case errors.As(err, &wrong):
+		want := wrong.Unwrap().Error()
+		if _, ours := wrong.GetFlag().Value.(*optionFlag); !ours && wants[wrong.GetFlag().Value.Type()] != "" {
+			want = "want " + wants[wrong.GetFlag().Value.Type()]
+		}
+		return fmt.Errorf("--%s %q: %s", wrong.GetFlag().Name, wrong.GetValue(), want)
+	}
+	return err
+}
+
+// wants describes the values of flags by their type, where pflag would quote a parser.
+var wants = map[string]string{
+	"bool":     "true or false",
+	"duration": "a duration such as 90s or 2m30s",
+	"float64":  "a number",
+	"int":      "a whole number",
+	"int32":    "a whole number",
+	"int64":    "a whole number",
+	"uint":     "a whole number that is not negative",
+	"uint64":   "a whole number that is not negative",
+}

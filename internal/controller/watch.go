@@ -56,13 +56,17 @@ type reader struct {
 	renew <-chan struct{} // asks for a new epoch
 	log   *slog.Logger
 
-	opened  bool   // a watch or a list was answered
-	version string // resume here; "" begins an epoch
+	opened  bool      // a watch or a list was answered
+	version string    // resume here; "" begins an epoch
+	fresh   time.Time // when the last epoch was begun
 	paged   bool   // the server cannot stream the initial state
 }
 
 // maxBatch bounds a batch.
 const maxBatch = 256
+
+// resyncTime after an epoch another one is begun: whatever was missed, by a fault of the server or of ours, is found.
+const resyncTime = 10 * time.Minute
 
 var (
 	errExpired = errors.New("version too old")
@@ -110,13 +114,20 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// renewable is once, cut short when a new epoch is asked for.
+// renewable is once, cut short when a new epoch is asked for or due.
 func (r *reader) renewable(ctx context.Context) error {
 	inner, cancel := context.WithCancelCause(ctx)
+	if r.version == "" {
+		r.fresh = time.Now()
+	}
+	due := time.NewTimer(resyncTime - time.Since(r.fresh))
+	defer due.Stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
 		case <-r.renew:
+			cancel(errRenew)
+		case <-due.C:
 			cancel(errRenew)
 		case <-inner.Done():
 		}

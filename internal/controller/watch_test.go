@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kwokctl/internal/kube"
@@ -84,6 +85,50 @@ func TestReaderResumes(t *testing.T) {
 }
 
 // A new epoch that does not show an object is its deletion: what waits for it is forgotten.
+// silent is a server whose watches tell of one object, and then nothing until they end after some time.
+type silent struct {
+	fake
+	lasts time.Duration
+}
+
+func (s *silent) Open(ctx context.Context, path, _ string) (io.ReadCloser, reply) {
+	text := ""
+	if strings.Contains(path, "sendInitialEvents") {
+		text = line("ADDED", widget(1, 3, "")) + line("BOOKMARK", `{"metadata":{"resourceVersion":"10","annotations":{"k8s.io/initial-events-end":"true"}}}`)
+	}
+	in, out := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(out, text)
+		wait(ctx, s.lasts)
+		_ = out.Close()
+	}()
+	return in, reply{code: http.StatusOK}
+}
+
+// Now and then everything is looked at again, however often watches end in between.
+func TestResync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Minute)
+		defer cancel()
+		out := make(chan batch, 100)
+		began := time.Now()
+		go func() {
+			(&reader{kind: firstOther, name: "Widget", where: &kube.Resource{}, path: "/widgets", do: &silent{lasts: 7 * time.Minute}, out: out,
+				log: slog.New(slog.DiscardHandler)}).run(ctx)
+			close(out)
+		}()
+		var epochs []time.Duration
+		for b := range out {
+			if b.begin {
+				epochs = append(epochs, time.Since(began).Round(time.Minute))
+			}
+		}
+		if want := []time.Duration{0, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute}; !slices.Equal(epochs, want) {
+			t.Errorf("epochs at %v, want %v", epochs, want)
+		}
+	})
+}
+
 func TestEpochOfAnyKind(t *testing.T) {
 	b := newBenchWith(t, 0, nil, fmt.Sprintf(widgetStage, "a", 60_000))
 	b.launchAll()

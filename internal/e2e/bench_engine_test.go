@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +25,7 @@ const (
 	benchPods    = 20000
 	largeNodes   = 5000
 	largePods    = 150000
+	catchPods    = 99000 // that are there when it catches up
 )
 
 // BenchmarkEngine measures the controller by the rows B1 to B12 of docs/engine.md, each beside its floor: a null
@@ -35,14 +35,6 @@ func BenchmarkEngine(b *testing.B) {
 		printRows(benchTransitions(b))
 		printRows(benchLatency(b))
 		printRows(benchNodesIdle(b))
-	}
-}
-
-// BenchmarkMemory measures the controller with the most nodes and pods that are promised, and how it comes back to
-// them after a kill. It takes about ten minutes.
-func BenchmarkMemory(b *testing.B) {
-	for range b.N {
-		printRows(benchLarge(b))
 	}
 }
 
@@ -364,41 +356,5 @@ func benchNodesIdle(b *testing.B) []row {
 	return []row{
 		{"B12 5,000 nodes until Ready", fmt.Sprintf("%.1f s", took.Seconds()), "20 s", fmt.Sprintf("%.1f writes for a node, of all components", perNode)},
 		{"B8 controller of 5,000 idle nodes", fmt.Sprintf("%.1f %% of a core", 100*share), "5 %, with leases of 200 s 1 %", ""},
-	}
-}
-
-// benchLarge has rows B6 and B10, of the controller as a program of its own, which make bench has built.
-func benchLarge(b *testing.B) []row {
-	kwok, err := filepath.Abs("../../bin/kwok")
-	if err != nil {
-		b.Fatal(err)
-	}
-	l := newLab(b, "etcd,kube-apiserver,"+engine, "--kwok-controller-binary", kwok)
-	defer l.delete()
-	l.makeNodes(largeNodes)
-	done := l.tally(largePods, readyPod)
-	began := time.Now()
-	l.makePods("p", largePods, largeNodes)
-	rate := largePods / (<-done).last.Sub(began).Seconds()
-	grown := l.memory("VmHWM")
-
-	const some = 1000
-	l.ok("stop", "component", engine, "--name", l.name)
-	l.makePods("q", some, largeNodes)
-	l.write(some, func(ctx context.Context, i int) error {
-		return l.client.CoreV1().Pods("default").Delete(ctx, benchPod("p", i*(largePods/some)).Name, metav1.DeleteOptions{})
-	})
-	verbs, _ := l.requests("pods")
-	ready := l.tally(some, func(p *corev1.Pod) bool { return p.Name[0] == 'q' && readyPod(p) })
-	began = time.Now()
-	l.ok("start", "component", engine, "--name", l.name)
-	settled := (<-ready).last.Sub(began)
-	time.Sleep(20 * time.Second) // whatever else it would write, it has written
-	after, _ := l.requests("pods")
-	extra := after["PUT"] + after["PATCH"] - verbs["PUT"] - verbs["PATCH"] - some
-	return []row{
-		{"150,000 bound pods on 5,000 nodes", fmt.Sprintf("%.0f pods/s", rate), "", ""},
-		{"B6 controller memory, VmHWM: grown, started on them", fmt.Sprintf("%d MB, %d MB", grown, l.memory("VmHWM")), "100 MB", ""},
-		{"B10 restart: 1,000 pods wait, 1,000 are being deleted", fmt.Sprintf("%.1f s", settled.Seconds()), "10 s", fmt.Sprintf("%d writes to the other %d", extra, largePods-some)},
 	}
 }

@@ -205,8 +205,8 @@ kind: Stage
 metadata: {name: pod-slow}
 spec:
   resourceRef: {apiGroup: v1, kind: Pod}
-  selector: {matchExpressions: [{key: .status.phase, operator: In, values: [Pending]}]}
-  delay: {durationMilliseconds: 1500}
+  selector: {matchExpressions: [{cel: {expression: 'self.status.phase == "Pending" && self.spec.priorityClassName == ""'}}]}
+  delay: {durationFrom: {cel: {expression: 'self.metadata.creationTimestamp + duration("3s")'}}}
   next: {statusTemplate: 'phase: Failed'}
 ---
 apiVersion: kwok.x-k8s.io/v1alpha1

@@ -91,8 +91,11 @@ func (k kind) json() bool { return k >= stageObjects }
 
 // lane is where moves of a kind queue.
 func (k kind) lane() lane {
-	if k.json() {
+	switch {
+	case k.json():
 		return custom
+	case k == nodes:
+		return vital
 	}
 	return normal
 }

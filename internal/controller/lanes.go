@@ -6,8 +6,8 @@ import "time"
 type lane uint8
 
 const (
-	vital  lane = iota // leases and heartbeats
-	normal             // pods and nodes
+	vital  lane = iota // leases and nodes: what runs on a node that is lost is lost too
+	normal             // pods
 	custom             // all other kinds
 	rest2              // retries
 	lanes

@@ -302,8 +302,6 @@ func (l *loop) fire(i uint32) {
 		to := e.kind.lane()
 		if e.flags&retry != 0 || e.tries > 0 {
 			to = rest2
-		} else if e.kind == nodes {
-			to = vital // a heartbeat
 		}
 		l.enqueue(i, to)
 	}

@@ -231,7 +231,7 @@ func (l *loop) presume(n *node) bool {
 // makeLeases has leases made for new nodes: when no more come, all are played and no renewal waits, but in good time
 // whatever else there is to do.
 func (l *loop) makeLeases() {
-	quiet := l.now.Sub(l.newest) > newestPause && l.waiting[normal]+l.inflight[normal] == 0
+	quiet := l.now.Sub(l.newest) > newestPause && l.waiting[vital]+l.waiting[normal]+l.inflight[normal] == 0
 	for len(l.newcomers) > 0 {
 		n := l.newcomers[0]
 		if l.now.Sub(n.since) < l.leaseDuration/2 && (!quiet || len(l.leaseQueue) >= l.limit[vital]) {

@@ -59,7 +59,7 @@ type reader struct {
 	opened  bool      // a watch or a list was answered
 	version string    // resume here; "" begins an epoch
 	fresh   time.Time // when the last epoch was begun
-	paged   bool   // the server cannot stream the initial state
+	paged   bool      // the server cannot stream the initial state
 }
 
 // maxBatch bounds a batch.

@@ -159,6 +159,17 @@ func (b *bench) epoch(k kind, objs ...any) {
 	b.drain()
 }
 
+// populate begins with n nodes that nobody holds, and no pods.
+func (b *bench) populate(n int) {
+	b.take(batch{leases: map[string]lease{}})
+	var all []any
+	for i := range n {
+		all = append(all, newNode(i, i+1))
+	}
+	b.epoch(nodes, all...)
+	b.epoch(pods)
+}
+
 func uid(n int) types.UID { return types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", n)) }
 
 func newNode(n, version int) *corev1.Node {
@@ -380,13 +391,7 @@ func TestEvenRenewals(t *testing.T) {
 func TestLateRenewals(t *testing.T) {
 	const n = 400
 	b := newBench(t, 40)
-	b.take(batch{leases: map[string]lease{}})
-	var all []any
-	for i := range n {
-		all = append(all, newNode(i, i+1))
-	}
-	b.epoch(nodes, all...)
-	b.epoch(pods)
+	b.populate(n)
 	b.pass(2 * time.Second)
 	if got := b.f.count("POST " + leasePath); got != n {
 		t.Fatalf("%d leases of %d", got, n)

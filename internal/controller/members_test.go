@@ -35,13 +35,7 @@ func (b *bench) mine() (wanted, held, wrong int) {
 func TestMembersShareNodes(t *testing.T) {
 	const n = 600
 	b := newBench(t, 40)
-	b.take(batch{leases: map[string]lease{}})
-	var all []any
-	for i := range n {
-		all = append(all, newNode(i, i+1))
-	}
-	b.epoch(nodes, all...)
-	b.epoch(pods)
+	b.populate(n)
 	for range 30 {
 		b.turn()
 		b.drain()

@@ -181,7 +181,7 @@ func (r *lines) scalar(s string, indent int) (any, bool) {
 func doubleQuoted(s string) (any, bool) {
 	in := s[1:]
 	end := strings.IndexByte(in, '"')
-	if end == len(in)-1 && strings.IndexByte(in, '\\') < 0 {
+	if end >= 0 && end == len(in)-1 && strings.IndexByte(in, '\\') < 0 {
 		return in[:end], true
 	}
 	if strings.Contains(in, `\u`) || strings.Contains(in, `\/`) {
@@ -196,10 +196,11 @@ func doubleQuoted(s string) (any, bool) {
 
 func singleQuoted(s string) (any, bool) {
 	in := s[1:]
-	if strings.IndexByte(in, '\'') != len(in)-1 {
+	end := strings.IndexByte(in, '\'')
+	if end < 0 || end != len(in)-1 {
 		return nil, false
 	}
-	return in[:len(in)-1], true
+	return in[:end], true
 }
 
 // number10 reads a decimal number, an address or a time; the general reader what else begins like one.

@@ -15,7 +15,7 @@ func FuzzPlainYAML(f *testing.F) {
 		"conditions:\n# comment\n- lastProbeTime: null\n  status: \"True\"\n  type: Ready\npodIP: 10.0.0.1\nhostIP: fd00::1\nstartTime: 2026-11-21T10:08:05.99Z\nn: 012\nm: -5\n",
 		"a:\n  - b\n  - c: d\ne: []\nf: {}\n", "- a\n- b: c\n  d:\n  - e\n", "a: b: c", "a: b #c", "a: |\n  x", "a:\n b: 1\n  c: 2", "a: {b: c}",
 		"a: \"\\n\\\"\"", "a: 'it''s'", "a:\n-\n- b", "a:\n\n  b: c\n d: e", "yes: a", "? a", "a: - b", "a:\n  b\n  c", "a: .5", "a: +1", "a: 1_000", "a: 1.2.3.4",
-		"a: 2001-01-01", "- \n  a: b", "a: 12:30:45", "-a: b", "a-b.c/d: e", "a: x:y", "a: 190:20", "a: =", "a: <<", "-  - a\n   - b", "a:\n - b\n - c",
+		"a: 2001-01-01", "- \n  a: b", "a: 12:30:45", "-a: b", "a-b.c/d: e", "a: x:y", "a: 190:20", "a: =", "a: <<", "a: \"", "a: '", "-  - a\n   - b", "a:\n - b\n - c",
 	} {
 		f.Add([]byte(s))
 	}

@@ -108,6 +108,7 @@ func (m *Move) Actions(o Object, now time.Time) ([]Action, error) {
 // actions returns what one step does. After a delete only events are left to do. first says that nothing was
 // written before, so that o is still what the server has.
 func (st *step) actions(o Object, first, deleted bool) (acts []Action, err error) {
+	defer caught(&err)
 	if st.spec.Event != nil {
 		acts = append(acts, Action{Kind: Event, Event: st.spec.Event})
 	}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -270,6 +271,44 @@ func TestBadStageIsSetAside(t *testing.T) {
 	mv, err := l.Next(typedPod(t, pendingPod), testNow, rnd())
 	if len(errs) > 0 || err == nil || mv == nil || mv.Stage != "good" {
 		t.Fatalf("got %v %v %v", errs, mv, err)
+	}
+}
+
+// broken is an object that makes whoever looks at it closely panic.
+type broken struct{ Object }
+
+func (broken) Tree() map[string]any { panic("broken") }
+
+// What panics in one stage stops neither the others nor the program.
+func TestPanicsAreErrors(t *testing.T) {
+	stage := func(name string, spec api.StageSpec) *api.Stage {
+		if spec.Selector == nil {
+			spec.Selector = &api.Selector{}
+		}
+		return &api.Stage{Metadata: api.ObjectMeta{Name: name}, Spec: spec}
+	}
+	program := &api.JQRequirement{Key: "[.a] | .[0]", Operator: "Exists"}
+	wait := &api.Source{JQ: &api.Expression{Expression: program.Key}}
+	patch := []api.Step{{Patch: &api.Patch{Template: "a: {{ .b }}"}}}
+	for what, bad := range map[string]*api.Stage{
+		"selector": stage("bad", api.StageSpec{Selector: &api.Selector{MatchExpressions: []api.Requirement{{JQ: program}}}}),
+		"weight":   stage("bad", api.StageSpec{WeightFrom: wait}),
+		"delay":    stage("bad", api.StageSpec{Weight: 1, Delay: &api.Delay{DurationFrom: wait}}),
+		"patch":    stage("bad", api.StageSpec{Weight: 1, Steps: patch}),
+	} {
+		l, errs := Compile([]*api.Stage{bad, stage("good", api.StageSpec{})}, stubs())
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		o := broken{typedPod(t, pendingPod)}
+		mv, err := l.Next(o, testNow, rnd())
+		if mv != nil && mv.Stage == "bad" && err == nil {
+			_, err = mv.Actions(o, testNow)
+		}
+		var s *StageError
+		if mv == nil || !errors.As(err, &s) || s.Stage != "bad" || !strings.Contains(err.Error(), "panic: broken") {
+			t.Errorf("%s: %v, %v", what, mv, err)
+		}
 	}
 }
 

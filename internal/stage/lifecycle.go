@@ -219,18 +219,32 @@ func (l *Lifecycle) candidates(o Object) error {
 		if s.aside {
 			continue
 		}
-		ok, err := s.match.matches(o)
-		if err == nil && ok {
-			c := candidate{stage: i}
-			if c.weight, c.set, err = s.weigh(o); err == nil {
-				l.found = append(l.found, c)
-			}
-		}
-		if err != nil {
+		switch c, ok, err := s.candidate(o); {
+		case err != nil:
 			errs = errors.Join(errs, &StageError{Stage: s.name, Err: err})
+		case ok:
+			c.stage = i
+			l.found = append(l.found, c)
 		}
 	}
 	return errs
+}
+
+// candidate weighs the stage if it takes o.
+func (s *compiled) candidate(o Object) (c candidate, ok bool, err error) {
+	defer caught(&err)
+	if ok, err = s.match.matches(o); !ok || err != nil {
+		return c, false, err
+	}
+	c.weight, c.set, err = s.weigh(o)
+	return c, true, err
+}
+
+// caught, deferred, makes an error of a panic: what a stage stumbles over must stop neither the others nor the program.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+	}
 }
 
 // pick chooses by weight and returns an index of c.

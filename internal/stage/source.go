@@ -118,6 +118,7 @@ func clamp(f float64) float64 {
 // delay returns the earliest and the latest time from now at which the stage plays; they are equal without jitter.
 // What the result depends on, other than now, goes into h.
 func (s *compiled) delay(o Object, now time.Time, h *maphash.Hash) (d, latest time.Duration, err error) {
+	defer caught(&err)
 	spec := s.spec.Delay
 	if spec == nil {
 		return 0, 0, nil

@@ -60,6 +60,9 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+// sameSignal is how soon after the first a signal counts as the same one.
+const sameSignal = 100 * time.Millisecond
+
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
@@ -73,8 +76,12 @@ func Main(args []string, env Env) int {
 	go func() {
 		<-signals
 		cancel(errInterrupted)
-		<-signals // the second time nothing is undone; the next run recovers
-		os.Exit(statusInterrupted)
+		// The second time nothing is undone; the next run recovers. timeout(1) sends its one signal twice, at once.
+		for first := time.Now(); ; {
+			if <-signals; time.Since(first) > sameSignal {
+				os.Exit(statusInterrupted)
+			}
+		}
 	}()
 	err := run(ctx, args, &env)
 	status := exitStatus(err)

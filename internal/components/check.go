@@ -2,11 +2,16 @@ package components
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// What etcd's database may be limited to, in bytes: with less than that a cluster does not start.
+const (
+	leastQuota = 16 << 20
+	mostQuota  = 1 << 50
 )
 
 // quota is how large etcd's database may grow, in bytes. The option was checked.
@@ -49,8 +54,9 @@ func checkEtcd(o *Options) error {
 		return fmt.Errorf("etcd-prefix %q: want a path such as /registry", o.EtcdPrefix)
 	}
 	q, err := resource.ParseQuantity(o.EtcdQuotaBackendSize)
-	if err != nil || q.Sign() <= 0 || q.Value() == math.MaxInt64 {
-		return fmt.Errorf("etcd-quota-backend-size %q: want a size such as 8Gi or 500M", o.EtcdQuotaBackendSize)
+	// CmpInt64 and not Value, which overflows.
+	if err != nil || q.CmpInt64(leastQuota) < 0 || q.CmpInt64(mostQuota) > 0 {
+		return fmt.Errorf("etcd-quota-backend-size %q: want a size from 16Mi to 1Pi, such as 8Gi or 500M", o.EtcdQuotaBackendSize)
 	}
 	return nil
 }

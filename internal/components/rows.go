@@ -119,6 +119,9 @@ func apiServerChoices(o *Options) (args []string) {
 	if o.KubeRuntimeConfig != "" {
 		args = append(args, "--runtime-config="+o.KubeRuntimeConfig)
 	}
+	if kubeMinor(o) >= 28 { // which all have it; else every watch that somebody holds is waited for, to the bitter end
+		args = append(args, "--shutdown-watch-termination-grace-period=500ms")
+	}
 	if o.DisableQPSLimits {
 		args = append(args, "--max-requests-inflight=0", "--max-mutating-requests-inflight=0", "--enable-priority-and-fairness=false")
 	}

@@ -96,6 +96,8 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "--etcd-quota-backend-size|huge", `"huge"|8Gi`},
 		{"", "--etcd-quota-backend-size|-1Gi", `"-1Gi"|8Gi`},
 		{"", "--etcd-quota-backend-size|0", `"0"|8Gi`},
+		{"", "--etcd-quota-backend-size|1", `"1"|16Mi`},
+		{"", "--etcd-quota-backend-size|1e30", `"1e30"|1Pi`},
 		{"", "--etcd-quota-backend-size|99999999Ei", `"99999999Ei"|8Gi`},
 		{"", "--secure-port=false", "secure-port false"},
 		{"", "--kube-authorization=maybe", "kube-authorization|maybe"},

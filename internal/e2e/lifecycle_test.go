@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const job = `
@@ -63,6 +65,11 @@ func testLife(t *testing.T, w *world) {
 
 	before, config := w.settled("life"), read(filepath.Join(w.cluster("life"), "kwok.yaml"))
 	certificate := read(filepath.Join(w.cluster("life"), "pki", "admin.crt"))
+	held, err := w.client("life").CoreV1().ConfigMaps("").Watch(t.Context(), metav1.ListOptions{}) // as tools do all the time
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Stop()
 	r := w.run("stop", "cluster", "--name", "life")
 	if r.code != 0 || strings.Contains(r.stderr, "killed") {
 		t.Errorf("stop: exit status %d: %s", r.code, r.stderr)

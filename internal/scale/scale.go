@@ -24,6 +24,9 @@ import (
 // Label marks the objects of one scale name; its value is that name.
 const Label = "kwok.x-k8s.io/kwokctl-scale"
 
+// maxReplicas is far beyond what one API server holds.
+const maxReplicas = 10_000_000
+
 // maxSerialLength is how many digits the largest serial number has.
 const maxSerialLength = 18
 
@@ -93,8 +96,8 @@ func (j Job) Check() error {
 		return err
 	}
 	switch {
-	case j.Replicas < 0:
-		return fmt.Errorf("scale %s: replicas %d: must be 0 or more", j.Name, j.Replicas)
+	case j.Replicas < 0 || j.Replicas > maxReplicas:
+		return fmt.Errorf("scale %s: replicas %d: must be 0 to %d", j.Name, j.Replicas, maxReplicas)
 	case j.SerialLength < 0 || j.SerialLength > maxSerialLength:
 		return fmt.Errorf("scale %s: serial length %d: must be 0 to %d", j.Name, j.SerialLength, maxSerialLength)
 	case j.SerialLength == 0 && j.Replicas > 1:

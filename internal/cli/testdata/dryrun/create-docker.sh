@@ -44,6 +44,7 @@ components:
   - --requestheader-group-headers=X-Remote-Group
   - --requestheader-extra-headers-prefix=X-Remote-Extra-
   - --authorization-mode=Node,RBAC
+  - --shutdown-watch-termination-grace-period=500ms
   links:
   - etcd
   live: https://kube-apiserver:26443/livez
@@ -305,7 +306,8 @@ docker \
   --requestheader-username-headers=X-Remote-User \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
-  --authorization-mode=Node,RBAC
+  --authorization-mode=Node,RBAC \
+  --shutdown-watch-termination-grace-period=500ms
 docker \
   create \
   --name=kwok-x-kube-controller-manager \

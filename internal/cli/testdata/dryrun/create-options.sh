@@ -59,6 +59,7 @@ components:
   - --audit-log-path=logs/audit.log
   - --audit-log-maxsize=100
   - --audit-log-maxbackup=4
+  - --shutdown-watch-termination-grace-period=500ms
   - --profiling
   - --v=4
   links:
@@ -338,6 +339,7 @@ cd <home>/.kwok/clusters/x && \
   --audit-log-path=logs/audit.log \
   --audit-log-maxsize=100 \
   --audit-log-maxbackup=4 \
+  --shutdown-watch-termination-grace-period=500ms \
   --profiling \
   --v=4 \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \

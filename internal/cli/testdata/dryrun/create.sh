@@ -44,6 +44,7 @@ components:
   - --requestheader-group-headers=X-Remote-Group
   - --requestheader-extra-headers-prefix=X-Remote-Extra-
   - --authorization-mode=Node,RBAC
+  - --shutdown-watch-termination-grace-period=500ms
   links:
   - etcd
   live: https://127.0.0.1:26443/livez
@@ -263,6 +264,7 @@ cd <home>/.kwok/clusters/x && \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
+  --shutdown-watch-termination-grace-period=500ms \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
   2>&1 \
   &

@@ -117,12 +117,17 @@ type ExitError struct {
 	Component string
 	Reason    string   // "exit status 1"
 	Tail      []string // its last log lines
-	Log       string   // path of its log
+	Log       string   // path of its log; "" if that was not kept
 }
 
 func (e *ExitError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "start %s: %s; log: %s", e.Component, e.Reason, e.Log)
+	fmt.Fprintf(&b, "start %s: %s", e.Component, e.Reason)
+	if e.Log != "" {
+		fmt.Fprintf(&b, "; log: %s", e.Log)
+	} else {
+		b.WriteString("; --retain keeps its whole log")
+	}
 	for _, line := range e.Tail {
 		b.WriteString("\n    ")
 		b.WriteString(line)

@@ -127,6 +127,9 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 		defer cancel()
 		err = errors.Join(err, c.remove(undo, ""))
+		if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) {
+			exit.Log = "" // it is removed too
+		}
 	}
 	return nil, err
 }

@@ -69,7 +69,7 @@ func (h Home) prepareData(ctx context.Context, req Create) (func() error, error)
 		return nil, err
 	}
 	if r.From.IsEtcd {
-		return stage(ctx, *r, dir, req.Config.Options.EtcdVersion)
+		return dataFrom(ctx, *r, dir, req.Config.Options.EtcdVersion)
 	}
 	if err := r.From.Spool(ctx, filepath.Join(dir, spoolFile)); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"kwokctl/internal/download"
 	"kwokctl/internal/kubeconfig"
 	"kwokctl/internal/kubelet"
+	"kwokctl/internal/stage"
 )
 
 // check finds what is wrong with a request by itself, before anything is written.
@@ -82,6 +83,9 @@ func (r *Create) check() error {
 // checkObjects finds what is wrong with those that the controller is to read.
 func checkObjects(kinds []string, others []api.Object) error {
 	if _, err := stageManifests(kinds, others); err != nil {
+		return err
+	}
+	if err := stage.Check(api.Of[*api.Stage](others)); err != nil {
 		return err
 	}
 	return kubelet.Check(others)

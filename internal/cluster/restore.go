@@ -129,9 +129,9 @@ func (c *Cluster) SaveEtcd(ctx context.Context, w io.Writer, progress snapshot.P
 	return snapshot.SaveEtcd(ctx, socket, w, progress)
 }
 
-// stage checks a snapshot in etcd's format, of which it may keep a copy in dir. The function that it returns makes a data
+// dataFrom checks a snapshot in etcd's format, of which it may keep a copy in dir. The function that it returns makes a data
 // directory of it in dir. Version is that of the etcd that is to use it.
-func stage(ctx context.Context, r Restore, dir, version string) (func() error, error) {
+func dataFrom(ctx context.Context, r Restore, dir, version string) (func() error, error) {
 	e, err := snapshot.CheckEtcd(ctx, r.From, filepath.Join(dir, spoolFile), r.SkipHash, version, r.Progress)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func stage(ctx context.Context, r Restore, dir, version string) (func() error, e
 
 func (c *Cluster) restoreEtcd(ctx context.Context, r Restore, ran bool) error {
 	dir := filepath.Join(c.Dir, stageDir)
-	data, err := stage(ctx, r, dir, c.Config.Options.EtcdVersion)
+	data, err := dataFrom(ctx, r, dir, c.Config.Options.EtcdVersion)
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (c *Cluster) rollBack(ctx context.Context, backup string) error {
 	}
 	defer in.Close()
 	dir := filepath.Join(c.Dir, stageDir)
-	data, err := stage(ctx, Restore{From: in, Tell: func(string) {}}, dir, c.Config.Options.EtcdVersion)
+	data, err := dataFrom(ctx, Restore{From: in, Tell: func(string) {}}, dir, c.Config.Options.EtcdVersion)
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ spec:
 		t.Errorf("after scaling down: %q", got)
 	}
 	w.fails(1, []string{"pools are of nodes"}, "scale", "pod", "--name", "a", "--pool", "name=x")
-	w.fails(2, []string{"neither NAME nor --replicas"}, "scale", "node", "x", "--name", "a", "--pool", "name=x")
+	w.fails(1, []string{"neither NAME nor --replicas"}, "scale", "node", "x", "--name", "a", "--pool", "name=x")
 	w.fails(1, []string{`pool x: taint "y"`}, "scale", "node", "--name", "a", "--pool", "name=x,taint=y")
 }
 
@@ -257,7 +257,7 @@ func TestKubeconfigForOthers(t *testing.T) {
 			t.Errorf("%s: %q", args, got)
 		}
 	}
-	w.fails(2, []string{"--user"}, "get", "kubeconfig", "--name", "a", "--user", "")
+	w.fails(1, []string{"--user"}, "get", "kubeconfig", "--name", "a", "--user", "")
 	w.ok("delete", "cluster", "--name", "a")
 	after := read(w.kubeconfig())
 	if !strings.Contains(after, "current-context: mine") || strings.Contains(after, "kwok-a") {

@@ -170,7 +170,7 @@ func testPurge(t *testing.T, w *world) {
 	w.create("purged")
 	var image struct{ Image string }
 	w.engineCall(http.MethodGet, "/containers/kwok-purged-etcd/json", nil, &image)
-	w.fails(2, []string{"--purge", "--all"}, "delete", "cluster", "--name", "purged", "--purge")
+	w.fails(1, []string{"--purge", "--all"}, "delete", "cluster", "--name", "purged", "--purge")
 	w.ok("delete", "cluster", "--all", "--purge")
 	var images []struct{ Id string }
 	w.engineCall(http.MethodGet, "/images/json", nil, &images)

@@ -82,7 +82,7 @@ func (w *world) forwardsPorts() {
 		}
 	}
 	w.fails(1, []string{`no port "x"`, "http ("}, "--name", "a", "port-forward", "kwok-controller", "8080:x")
-	w.fails(2, []string{"LOCAL:PORT"}, "--name", "a", "port-forward", "kwok-controller", "99999:http")
+	w.fails(1, []string{"LOCAL:PORT"}, "--name", "a", "port-forward", "kwok-controller", "99999:http")
 }
 
 // onlySays asks what would be done, and finds that it was not.

@@ -101,5 +101,5 @@ spec: {holderIdentity: stranger, leaseDurationSeconds: 200, renewTime: "`+now+`"
 	}
 	has(1, "damaged")
 	w.fails(1, []string{"no such cluster"}, "doctor", "--name", "nobody")
-	w.fails(2, []string{"allowed are"}, "doctor", "-o", "xml")
+	w.fails(1, []string{"allowed are"}, "doctor", "-o", "xml")
 }

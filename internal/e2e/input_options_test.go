@@ -17,13 +17,15 @@ func TestMisuseOfOptions(t *testing.T) {
 	w := newWorld(t)
 	const scheduler = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
 	for name, text := range map[string]string{
-		"text":           "no program",
-		"sched-kind":     "apiVersion: v1\nkind: Pod\n",
-		"sched-version":  "apiVersion: kubescheduler.config.k8s.io/v1beta1\nkind: KubeSchedulerConfiguration\n",
-		"sched-field":    scheduler + "profils: []\n",
-		"sched-value":    scheduler + "parallelism: -1\n",
-		"sched-twice":    scheduler + "profiles:\n- schedulerName: a\n- schedulerName: a\n",
-		"sched-empty":    "",
+		"text":          "no program",
+		"sched-kind":    "apiVersion: v1\nkind: Pod\n",
+		"sched-version": "apiVersion: kubescheduler.config.k8s.io/v1beta1\nkind: KubeSchedulerConfiguration\n",
+		"sched-field":   scheduler + "profils: []\n",
+		"sched-value":   scheduler + "parallelism: -1\n",
+		"sched-twice":   scheduler + "profiles:\n- schedulerName: a\n- schedulerName: a\n",
+		"sched-empty":   "",
+		"stage.yml": "apiVersion: kwok.x-k8s.io/v1alpha1\nkind: Stage\nmetadata: {name: broken}\n" +
+			"spec: {resourceRef: {kind: Pod}, selector: {matchExpressions: [{key: '.a[', operator: Exists}]}}\n",
 		"field.yml":      configHead + "options:\n  kubeApiserverPrt: 1\n",
 		"case.yml":       configHead + "options:\n  etcdport: 1\n",
 		"nested.yml":     configHead + "componentsPatches:\n- name: etcd\n  extraArg: []\n",
@@ -129,6 +131,7 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "-v|5x", `"5x"|DEBUG`},
 		// Files.
 		{"", "-c|field.yml", "field.yml:4: options.kubeApiserverPrt: no such field|did you mean kubeApiserverPort?"},
+		{"", "-c|stage.yml", "stage.yml|stage broken|spec.selector.matchExpressions[0].jq.key"},
 		{"", "-c|case.yml", "case.yml:4|did you mean etcdPort?"},
 		{"", "-c|nested.yml", "nested.yml:5|did you mean extraArgs?"},
 		{"", "-c|kindd.yml", "kindd.yml:2|did you mean KwokctlConfiguration?"},

@@ -153,9 +153,9 @@ func TestRestoreRefuses(t *testing.T) {
 		w.refused(path, want)
 	}
 	w.fails(1, []string{"not of the k8s format"}, "snapshot", "restore", "--name", "firm", "--path", db, "--format", "k8s")
-	w.fails(2, []string{"--format k8s"}, "snapshot", "restore", "--name", "firm", "--path", db, "--filter", "pod")
-	w.fails(2, []string{"--path is missing"}, "snapshot", "restore", "--name", "firm")
-	w.fails(2, []string{"allowed are etcd, k8s"}, "snapshot", "save", "--name", "firm", "--path", "x", "--format", "tar")
+	w.fails(1, []string{"--format k8s"}, "snapshot", "restore", "--name", "firm", "--path", db, "--filter", "pod")
+	w.fails(1, []string{"--path is missing"}, "snapshot", "restore", "--name", "firm")
+	w.fails(1, []string{"allowed are etcd, k8s"}, "snapshot", "save", "--name", "firm", "--path", "x", "--format", "tar")
 	w.fails(1, []string{`filter "nonsense"`}, "snapshot", "save", "--name", "firm", "--path", filepath.Join(dir, "x"), "--format", "k8s", "--filter", "nonsense")
 	w.fails(1, []string{"its hash does not fit"}, "create", "cluster", "--name", "fresh", "--from", filepath.Join(dir, "flip.db"))
 	w.fails(1, []string{"Nothing"}, "create", "cluster", "--name", "fresh", "--from", filepath.Join(dir, "unknown.yaml"))

@@ -23,6 +23,16 @@ type linter struct {
 	found []Mistake
 }
 
+// Check returns the first mistake that keeps one of the stages, of any kinds, from being compiled.
+func Check(stages []*api.Stage) error {
+	for _, s := range stages {
+		if _, errs := Compile([]*api.Stage{s}, virtualFuncs("v0", &virtual{})); len(errs) > 0 {
+			return errs[0]
+		}
+	}
+	return nil
+}
+
 // Lint returns all mistakes of a stage: those that keep it from being compiled, and those that make it do nothing,
 // never, or other than it says.
 func Lint(s *api.Stage) []Mistake {

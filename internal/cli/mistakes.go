@@ -33,7 +33,11 @@ func group(cmd *cobra.Command, args []string) error {
 func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return fmt.Errorf("got %d arguments (%s), want: %s", len(args), strings.Join(args, " "), cmd.UseLine())
+			got := "nothing"
+			if len(args) > 0 {
+				got = fmt.Sprintf("%q", args)
+			}
+			return fmt.Errorf("got %s, want: %s", got, cmd.UseLine())
 		}
 		return nil
 	}

@@ -175,7 +175,7 @@ func TestMisuseOfCluster(t *testing.T) {
 	w := newWorld(t)
 	w.create("kwok")
 	for _, tt := range []misuse{
-		{"scale|node|--replicas|-1", "replicas -1|0 or more"},
+		{"scale|node|--replicas|-1", "replicas -1|0 to 10000000"},
 		{"scale|node|--replicas|x", `"x"|--replicas`},
 		{"scale|unicorn|--replicas|1", "unicorn|node"},
 		{"scale|node|Bad_Name|--replicas|1", "Bad_Name"},

@@ -33,9 +33,9 @@ func group(cmd *cobra.Command, args []string) error {
 func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			got := "nothing"
+			got := "no arguments"
 			if len(args) > 0 {
-				got = fmt.Sprintf("%q", args)
+				got = fmt.Sprintf("arguments %q", args)
 			}
 			return fmt.Errorf("got %s, want: %s", got, cmd.UseLine())
 		}

@@ -7,10 +7,8 @@ import (
 	"runtime/metrics"
 )
 
-const (
-	leastMemory = 80 << 20 // bytes; enough for 5,000 nodes and 150,000 pods at rest
-	spareMemory = 24 << 20 // bytes; what is not heap, and garbage of small heaps
-)
+// leastMemory, in bytes, is enough for 5,000 nodes and 150,000 pods at rest.
+const leastMemory = 80 << 20
 
 // boundMemory makes the collector work harder from leastMemory on, so that bursts of garbage do not stay with us as
 // resident memory. When more than that is in use the bound grows with it: the collector would run without end. A
@@ -31,7 +29,7 @@ func boundMemory() {
 }
 
 // memoryBound leaves half of what is in use for garbage.
-func memoryBound(live int64) int64 { return max(leastMemory, live+live/2+spareMemory) }
+func memoryBound(live int64) int64 { return max(leastMemory, live+live/2) }
 
 func liveHeap() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}

@@ -6,7 +6,7 @@ import (
 )
 
 func TestMemoryBound(t *testing.T) {
-	for live, want := range map[int64]int64{0: leastMemory, 30 << 20: leastMemory, 100 << 20: 174 << 20} {
+	for live, want := range map[int64]int64{0: leastMemory, 50 << 20: leastMemory, 100 << 20: 150 << 20} {
 		if got := memoryBound(live); got != want {
 			t.Errorf("%d MiB in use: %d MiB, want %d", live>>20, got>>20, want>>20)
 		}

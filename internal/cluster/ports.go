@@ -65,7 +65,8 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 		if !has(row.Name) {
 			continue
 		}
-		for _, port := range row.PortOptions(o) {
+		for _, p := range row.Ports {
+			port := p.Option(o)
 			switch {
 			case *port == 0 && row.Quiet != nil && row.Quiet(has):
 				continue

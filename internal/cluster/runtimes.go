@@ -80,12 +80,7 @@ func (s surroundings) addr(o *components.Options) func(component, port string) s
 		case component == "etcd":
 			return "unix://" + components.ClientSocket
 		}
-		for _, row := range components.Table() {
-			if i := slices.Index(row.Ports, port); row.Name == component && i >= 0 {
-				return net.JoinHostPort(s.host(component), strconv.Itoa(*row.PortOptions(o)[i]))
-			}
-		}
-		return ""
+		return net.JoinHostPort(s.host(component), strconv.Itoa(components.Number(o, component, port)))
 	}
 }
 

@@ -14,10 +14,9 @@ import (
 // Component is a row of Table. Adding a row is all it takes to add a component.
 type Component struct {
 	Name  string
-	Needs []string            // components that must be ready first
-	Must  bool                // a cluster cannot do without it
-	Ports []string            // by name
-	Port  func(*Options) *int // the option that holds its (first) port
+	Needs []string // components that must be ready first
+	Must  bool     // a cluster cannot do without it
+	Ports []Port
 	// Binary is the option that names a program in place of the embedded one; nil when nothing can take its place.
 	Binary func(*Options) *string
 	// Foreign components are not embedded: they need such a program.
@@ -26,8 +25,6 @@ type Component struct {
 	// its program is called in there, if not Name.
 	Image   func(*Options) *string
 	Program string
-	// Second is the option that holds its second port; nil when it has none.
-	Second func(*Options) *int
 	// Quiet tells whether it does without a port when none is chosen; nil: never.
 	Quiet func(has func(component string) bool) bool
 	Env   []string                 // variables it needs
@@ -37,6 +34,12 @@ type Component struct {
 	Files func(c Context) []File // what it wants in the cluster directory
 	// Manifest is YAML to apply once the API server is ready; nil for none.
 	Manifest func(c Context) []byte
+}
+
+// Port is a port of a component, by name, and the option that holds its number.
+type Port struct {
+	Name   string
+	Option func(*Options) *int
 }
 
 // Options is short for the options of a cluster.
@@ -129,22 +132,24 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Image != nil && Contained(c.Options) && *row.Image(c.Options) != "" {
 		s.Image, s.Program, s.Env = *row.Image(c.Options), cmp.Or(row.Program, row.Name), nil
 	}
-	for i, port := range row.PortOptions(c.Options) {
-		if *port != 0 {
-			s.Ports = append(s.Ports, runtimes.Port{Name: row.Ports[i], Number: *port, Local: row.Name == InsecureProxy})
+	for _, p := range row.Ports {
+		if n := *p.Option(c.Options); n != 0 {
+			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: n, Local: row.Name == InsecureProxy})
 		}
 	}
 	return s
 }
 
-// PortOptions returns the options that hold the ports of a component, in the order of their names.
-func (row Component) PortOptions(o *Options) (all []*int) {
-	for _, option := range []func(*Options) *int{row.Port, row.Second} {
-		if option != nil {
-			all = append(all, option(o))
+// Number returns the number of a port of a component, 0 if there is none.
+func Number(o *Options, component, port string) int {
+	for _, row := range Table() {
+		for _, p := range row.Ports {
+			if row.Name == component && p.Name == port {
+				return *p.Option(o)
+			}
 		}
 	}
-	return all
+	return 0
 }
 
 // environment is what every embedded program starts with. The collector is off while it starts, which saves a third

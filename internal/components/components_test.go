@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -35,12 +34,7 @@ func addr(o *Options) func(component, port string) string {
 		case component == "etcd":
 			return "unix://" + ClientSocket
 		}
-		for _, row := range Table() {
-			if row.Name == component {
-				return fmt.Sprintf("127.0.0.1:%d", *row.PortOptions(o)[slices.Index(row.Ports, port)])
-			}
-		}
-		return ""
+		return fmt.Sprintf("127.0.0.1:%d", Number(o, component, port))
 	}
 }
 

@@ -23,8 +23,7 @@ const everything = 1000000
 func jaeger() Component {
 	return Component{
 		Name: "jaeger", Foreign: true,
-		Ports: []string{"http", "otlp-grpc"}, Port: func(o *Options) *int { return &o.JaegerPort },
-		Second: func(o *Options) *int { return &o.JaegerOtlpGrpcPort },
+		Ports:  []Port{{"http", func(o *Options) *int { return &o.JaegerPort }}, {"otlp-grpc", func(o *Options) *int { return &o.JaegerOtlpGrpcPort }}},
 		Binary: func(o *Options) *string { return &o.JaegerBinary },
 		Image:  func(o *Options) *string { return &o.JaegerImage },
 		Args: func(c Context) []string {
@@ -75,7 +74,7 @@ samplingRatePerMillion: %d
 func metricsServer() Component {
 	return Component{
 		Name: "metrics-server", Foreign: true, Needs: []string{"kube-apiserver", "kwok-controller"},
-		Ports: []string{"https"}, Port: func(o *Options) *int { return &o.MetricsServerPort },
+		Ports:  []Port{{"https", func(o *Options) *int { return &o.MetricsServerPort }}},
 		Binary: func(o *Options) *string { return &o.MetricsServerBinary },
 		Image:  func(o *Options) *string { return &o.MetricsServerImage },
 		Args: func(c Context) []string {
@@ -129,8 +128,8 @@ spec:
 func prometheus() Component {
 	return Component{
 		Name: "prometheus", Foreign: true,
-		Needs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller", "metrics-server"},
-		Ports: []string{"http"}, Port: func(o *Options) *int { return &o.PrometheusPort },
+		Needs:  []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller", "metrics-server"},
+		Ports:  []Port{{"http", func(o *Options) *int { return &o.PrometheusPort }}},
 		Binary: func(o *Options) *string { return &o.PrometheusBinary },
 		Image:  func(o *Options) *string { return &o.PrometheusImage },
 		Args: func(c Context) []string {

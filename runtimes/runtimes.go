@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -129,8 +130,14 @@ func (e *ExitError) Error() string {
 		b.WriteString("; --retain keeps its whole log")
 	}
 	for _, line := range e.Tail {
-		b.WriteString("\n    ")
-		b.WriteString(line)
+		if !help.MatchString(line) {
+			b.WriteString("\n    ")
+			b.WriteString(line)
+		}
 	}
 	return b.String()
 }
+
+// help matches a line of the list of flags that programs print about a wrong one: a flag, more words about it, the
+// title of a group, or nothing. What is wrong stands before the list or behind it.
+var help = regexp.MustCompile(`^\s+(-\w, )?--\w|^\s{20,}\S|^[\w ]*[Ff]lags:\s*$|^\s*$`)

@@ -132,7 +132,7 @@ func (o *Option) allowed() string {
 	case o.Form == PortNumber:
 		return "a port from 1 to 65535, or 0 (" + o.Unset + ")"
 	case o.Type().Kind() == reflect.Float64:
-		return "a number that is not negative"
+		return fmt.Sprintf("a number from 0 to %d", math.MaxInt32)
 	}
 	return fmt.Sprintf("a whole number from 0 to %d", math.MaxInt32)
 }

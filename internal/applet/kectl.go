@@ -23,16 +23,17 @@ import (
 
 // kectlFlags are those that all commands of kectl have.
 type kectlFlags struct {
-	config  clientv3.Config
-	tls     transport.TLSInfo
-	command time.Duration // limit of one command that ends by itself
-	prefix  string
-	chunk   int64
-	output  string
-	path    string
-	watch   bool
-	only    bool // changes only
-	sel     kectl.Selection
+	config    clientv3.Config
+	endpoints string // one text and no list, to which kwokctl's and the user's would be added
+	tls       transport.TLSInfo
+	command   time.Duration // limit of one command that ends by itself
+	prefix    string
+	chunk     int64
+	output    string
+	path      string
+	watch     bool
+	only      bool // changes only
+	sel       kectl.Selection
 }
 
 // kectlMain reads and writes objects in etcd.
@@ -43,7 +44,7 @@ func kectlMain() int {
 	var f kectlFlags
 	cmd := &cobra.Command{Use: "kectl", Short: "Read and write objects in etcd, without the API server", SilenceErrors: true, SilenceUsage: true}
 	p := cmd.PersistentFlags()
-	p.StringSliceVar(&f.config.Endpoints, "endpoints", []string{"http://127.0.0.1:2379"}, "where etcd listens")
+	p.StringVar(&f.endpoints, "endpoints", "http://127.0.0.1:2379", "where etcd listens; several are separated by commas")
 	p.DurationVar(&f.config.DialTimeout, "dial-timeout", 2*time.Second, "time limit of a connection")
 	p.DurationVar(&f.command, "command-timeout", 0, "time limit of a command; 0 for none")
 	p.DurationVar(&f.config.DialKeepAliveTime, "keepalive-time", 2*time.Second, "time between signs of life")
@@ -84,6 +85,11 @@ func (f *kectlFlags) run(do func(ctx context.Context, f *kectlFlags, s *kectl.St
 		if !slices.Contains(kectl.Formats(), f.output) {
 			return fmt.Errorf("-o %q: allowed are %s", f.output, strings.Join(kectl.Formats(), ", "))
 		}
+		for name, d := range map[string]time.Duration{"command-timeout": f.command, "dial-timeout": f.config.DialTimeout} {
+			if d < 0 {
+				return fmt.Errorf("--%s %s: must not be negative", name, d)
+			}
+		}
 		if f.chunk < 1 {
 			return fmt.Errorf("--chunk-size %d: must be 1 or more", f.chunk)
 		}
@@ -103,7 +109,7 @@ func (f *kectlFlags) run(do func(ctx context.Context, f *kectlFlags, s *kectl.St
 }
 
 func (f *kectlFlags) connect(ctx context.Context) (*clientv3.Client, error) {
-	f.config.Context, f.config.Logger = ctx, zap.NewNop()
+	f.config.Context, f.config.Logger, f.config.Endpoints = ctx, zap.NewNop(), strings.Split(f.endpoints, ",")
 	if f.tls.CertFile != "" || f.tls.KeyFile != "" || f.tls.TrustedCAFile != "" || f.tls.InsecureSkipVerify {
 		config, err := f.tls.ClientConfig()
 		if err != nil {
@@ -113,14 +119,14 @@ func (f *kectlFlags) connect(ctx context.Context) (*clientv3.Client, error) {
 	}
 	client, err := clientv3.New(f.config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", strings.Join(f.config.Endpoints, ", "), err)
+		return nil, fmt.Errorf("connect to %s: %w", f.endpoints, err)
 	}
 	// The client would wait for ever for an etcd that is not there.
 	try, cancel := context.WithTimeout(ctx, f.config.DialTimeout)
 	defer cancel()
 	if _, err := client.Status(try, f.config.Endpoints[0]); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("etcd does not answer at %s; does the cluster run?", strings.Join(f.config.Endpoints, ", "))
+		return nil, fmt.Errorf("etcd does not answer at %s; does the cluster run?", f.endpoints)
 	}
 	return client, nil
 }
@@ -142,11 +148,11 @@ func kectlGet(ctx context.Context, f *kectlFlags, s *kectl.Store, out kectl.Outp
 		if err != nil {
 			return err
 		}
-		if f.output == "key" || f.output == "none" {
-			fmt.Fprintf(os.Stderr, "%d objects\n", count)
-		}
 		if f.sel.Name != "" && count == 0 && !f.watch {
 			return fmt.Errorf("%s %q: not in etcd", f.sel.Resource, f.sel.Name)
+		}
+		if f.output == "key" || f.output == "none" {
+			fmt.Fprintf(os.Stderr, "%d objects\n", count)
 		}
 		revision = at + 1
 	}

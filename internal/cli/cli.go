@@ -46,6 +46,7 @@ type Env struct {
 type Check struct {
 	SchedulerConfig func(text []byte) error  // of kube-scheduler
 	FeatureGates    func(gates string) error // of Kubernetes
+	RuntimeConfig   func(pairs string) error // of kube-apiserver
 }
 
 // Exit statuses. A program that we become for the user has its own.
@@ -141,6 +142,9 @@ func newRoot(env *Env) *cobra.Command {
 		Args:             group,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if f := cmd.Flags().Lookup("config"); f.Changed && len(env.configs) == 0 {
+				return errors.New(`--config "": want a file or a directory, or - for standard input`)
+			}
 			return errors.Join(env.prepareLog(), env.checkDry(cmd))
 		},
 	}

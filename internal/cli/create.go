@@ -17,6 +17,7 @@ import (
 	"kwokctl/internal/components"
 	"kwokctl/internal/kubeconfig"
 	"kwokctl/internal/kubelet"
+	"kwokctl/internal/scale"
 )
 
 func newCreate(env *Env) *cobra.Command {
@@ -49,6 +50,9 @@ func newCreate(env *Env) *cobra.Command {
 		if err := components.Selection(cfg, req.Others); err != nil {
 			return err
 		}
+		if err := checkPools(docs.rest); err != nil {
+			return err
+		}
 		more, err := components.Objects(&cfg.Options, req.Others)
 		if err != nil {
 			return err
@@ -58,13 +62,8 @@ func newCreate(env *Env) *cobra.Command {
 			return err
 		}
 		req.Name = env.name
-		if req.Kubeconfig, err = kubeconfig.Path(configPath, f.Changed("kubeconfig"), env.Getenv); err != nil {
+		if req.Kubeconfig, err = env.kubeconfig(configPath, f.Changed("kubeconfig")); err != nil {
 			return err
-		}
-		if req.Kubeconfig != "" { // it is remembered, for commands in other directories
-			if req.Kubeconfig, err = filepath.Abs(req.Kubeconfig); err != nil {
-				return fmt.Errorf("find kubeconfig: %w", err)
-			}
 		}
 		if err := checkWait(req.Wait); err != nil {
 			return err
@@ -77,6 +76,29 @@ func newCreate(env *Env) *cobra.Command {
 		return create(cmd.Context(), env, req, docs.settings)
 	}
 	return cmd
+}
+
+// kubeconfig is the file for the context, "" for none. It is remembered, for commands in other directories.
+func (e *Env) kubeconfig(flag string, given bool) (string, error) {
+	path, err := kubeconfig.Path(flag, given, e.Getenv)
+	if err != nil || path == "" {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", fmt.Errorf("find kubeconfig: %w", err)
+	}
+	return path, nil
+}
+
+// checkPools tells what is wrong with the node pools that scale is to read from the same files later.
+func checkPools(docs []api.Object) error {
+	for _, p := range api.Of[*api.NodePool](docs) {
+		job := scale.Job{Kind: "node", Name: p.Metadata.Name, Replicas: p.Replicas, SerialLength: serialLength, Pool: p}
+		if err := job.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkWait refuses times that would mean no limit where one was asked for.
@@ -111,7 +133,7 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 		remark(env, had, req, settings)
 	}
 	if !changed {
-		fmt.Fprintf(env.say(), "Cluster %s is ready already; nothing was changed.\n", c.Name)
+		fmt.Fprintf(env.say(), readyAlready, c.Name)
 		return nil
 	}
 	warnOfReach(env, req)
@@ -153,9 +175,18 @@ func remark(env *Env, c *cluster.Cluster, req cluster.Create, settings *api.Sett
 // userFiles reads the files that the user's options name and checks them, for the cluster directory.
 func (e *Env) userFiles(cfg *api.KwokctlConfiguration) ([]components.File, error) {
 	o := &cfg.Options
-	if o.KubeFeatureGates != "" && o.KubeApiserverBinary == "" && e.Check.FeatureGates != nil {
-		if err := e.Check.FeatureGates(o.KubeFeatureGates); err != nil {
-			return nil, fmt.Errorf("kube-feature-gates %q: %w", o.KubeFeatureGates, err)
+	for _, own := range []struct { // another API server may know other ones
+		flag, text string
+		check      func(string) error
+	}{
+		{"kube-feature-gates", o.KubeFeatureGates, e.Check.FeatureGates},
+		{"kube-runtime-config", o.KubeRuntimeConfig, e.Check.RuntimeConfig},
+	} {
+		if own.text == "" || own.check == nil || !components.IsEmbedded(o, o.KubeApiserverBinary, o.KubeApiserverImage) {
+			continue
+		}
+		if err := own.check(own.text); err != nil {
+			return nil, fmt.Errorf("%s %q: %w", own.flag, own.text, oneLine(err))
 		}
 	}
 	files, err := auditPolicy(o)
@@ -166,7 +197,7 @@ func (e *Env) userFiles(cfg *api.KwokctlConfiguration) ([]components.File, error
 	if err != nil {
 		return nil, fmt.Errorf("kube-scheduler-config: %w", err)
 	}
-	if o.KubeSchedulerBinary == "" && e.Check.SchedulerConfig != nil { // another one may know other fields
+	if e.Check.SchedulerConfig != nil && components.IsEmbedded(o, o.KubeSchedulerBinary, o.KubeSchedulerImage) {
 		if err := e.Check.SchedulerConfig(text); err != nil {
 			return nil, fmt.Errorf("kube-scheduler-config %s: %w", o.KubeSchedulerConfig, oneLine(err))
 		}

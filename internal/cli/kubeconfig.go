@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +27,9 @@ const (
 	adminUser  = "kwok-admin"
 	adminGroup = "system:masters"
 )
+
+// maxIdentity is how long the name of a user or group may be: longer than that of any service account.
+const maxIdentity = 512
 
 // kubeconfigOptions are the flags of get kubeconfig.
 type kubeconfigOptions struct {
@@ -42,6 +47,11 @@ func newGetKubeconfig(env *Env) *cobra.Command {
 	cmd.Flags().StringSliceVar(&o.groups, "group", []string{adminGroup}, "groups of the user")
 	cmd.Flags().BoolVar(&o.insecure, "insecure-skip-tls-verify", false, "do not check the API server's certificate")
 	cmd.RunE = func(*cobra.Command, []string) error {
+		for _, name := range append([]string{o.user}, o.groups...) {
+			if len(name) > maxIdentity || strings.ContainsFunc(name, unicode.IsControl) {
+				return fmt.Errorf("--user, --group %.40q: want a name of at most %d characters, all on one line", name, maxIdentity)
+			}
+		}
 		if o.user == "" {
 			return errors.New("--user: must not be empty")
 		}
@@ -121,15 +131,20 @@ func replaceHost(server, host string) (string, error) {
 		return server, nil
 	}
 	if strings.ContainsAny(host, " /?#@\\") {
-		return "", fmt.Errorf("--host %q: not a host or host:port", host)
+		return "", fmt.Errorf("--host %q: want a host or host:port", host)
 	}
 	u, err := url.Parse(server)
 	if err != nil {
 		return "", fmt.Errorf("address of the API server: %w", err)
 	}
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(strings.Trim(host, "[]"), u.Port())
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.Trim(host, "[]"), u.Port()
 	}
-	u.Host = host
+	n, err := strconv.Atoi(port)
+	if name == "" || err != nil || n < 1 || n > 65535 || strings.Contains(name, ":") && net.ParseIP(name) == nil {
+		return "", fmt.Errorf("--host %q: want a host or host:port, with a port from 1 to 65535", host)
+	}
+	u.Host = net.JoinHostPort(name, port)
 	return u.String(), nil
 }

@@ -13,6 +13,9 @@ import (
 	"kwokctl/internal/kubeconfig"
 )
 
+// readyAlready says of a cluster that nothing was to be done.
+const readyAlready = "Cluster %s is ready already; nothing was changed.\n"
+
 func newStart(env *Env) *cobra.Command {
 	var wait cluster.Wait
 	cmd := &cobra.Command{Use: "cluster", Short: "Start a stopped cluster", Args: exactly(cobra.NoArgs)}
@@ -31,12 +34,17 @@ func newStart(env *Env) *cobra.Command {
 		}
 		began := time.Now()
 		show := newProgress(env, "Starting cluster "+env.name)
-		_, err = home.Start(cmd.Context(), env.name, wait, show.observe)
+		changed, err := home.Start(cmd.Context(), env.name, wait, show.observe)
 		show.end()
-		if err == nil {
+		switch {
+		case err != nil:
+			return err
+		case !changed:
+			fmt.Fprintf(env.say(), readyAlready, env.name)
+		default:
 			fmt.Fprintf(env.say(), "Cluster %s is ready in %s.\n", env.name, seconds(time.Since(began)))
 		}
-		return err
+		return nil
 	}
 	return cmd
 }

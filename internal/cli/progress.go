@@ -16,6 +16,12 @@ import (
 
 const spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
+// How often a terminal is drawn anew, and how often lines elsewhere say who is waited for.
+const (
+	drawEvery   = 80 * time.Millisecond
+	remindEvery = 15 * time.Second
+)
+
 // progress shows how components come up: on a terminal a line for each that moves, elsewhere a line for each that
 // is done.
 type progress struct {
@@ -39,7 +45,9 @@ func newProgress(env *Env, title string) *progress {
 	p := &progress{out: env.say(), title: title, began: time.Now(), seen: map[string]runtimes.Status{}, since: map[string]time.Time{}, done: make(chan struct{})}
 	p.live, p.color = liveTerminal(env)
 	if p.live {
-		p.ended.Go(p.animate)
+		p.ended.Go(func() { p.repeat(drawEvery, func() { p.frame++; p.draw() }) })
+	} else {
+		p.ended.Go(func() { p.repeat(remindEvery, p.remind) })
 	}
 	return p
 }
@@ -84,8 +92,9 @@ func (p *progress) took(s runtimes.Status) time.Duration {
 	return time.Since(p.since[s.Name])
 }
 
-func (p *progress) animate() {
-	tick := time.NewTicker(80 * time.Millisecond)
+// repeat calls show until the end, nobody else meanwhile.
+func (p *progress) repeat(every time.Duration, show func()) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -93,9 +102,17 @@ func (p *progress) animate() {
 			return
 		case <-tick.C:
 			p.mu.Lock()
-			p.frame++
-			p.draw()
+			show()
 			p.mu.Unlock()
+		}
+	}
+}
+
+// remind names those that are waited for, so that a start that never ends says why.
+func (p *progress) remind() {
+	for _, name := range p.order {
+		if s := p.seen[name]; s.State != runtimes.Ready {
+			fmt.Fprintf(p.out, "  %s %s, %.0f s so far\n", name, strings.ToLower(string(s.State)), time.Since(p.since[name]).Seconds())
 		}
 	}
 }

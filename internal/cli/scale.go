@@ -23,6 +23,9 @@ const scaleExample = `  kwokctl scale node --replicas 1000
                      --pool name=gpu,replicas=128,zone=london,capacity=nvidia.com/gpu:8,taint=gpu=yes:NoSchedule
   kwokctl scale node -c pools.yaml     # documents of kind NodePool`
 
+// serialLength is how many digits the number in a name has, unless others are asked for.
+const serialLength = 6
+
 func newScale(env *Env) *cobra.Command {
 	var (
 		job   scale.Job
@@ -34,7 +37,7 @@ func newScale(env *Env) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&job.Replicas, "replicas", 1, "how many there are to be")
-	f.IntVar(&job.SerialLength, "serial-length", 6, "digits of the number in each name")
+	f.IntVar(&job.SerialLength, "serial-length", serialLength, "digits of the number in each name")
 	f.StringVarP(&job.Namespace, "namespace", "n", "", "namespace of the objects")
 	f.StringArrayVar(&job.Params, "param", nil, "jq expression that changes the template's parameters")
 	f.StringArrayVar(&pools, "pool", nil, "nodes that are alike: name=NAME,replicas=N,zone=A/B,label=KEY=VALUE,taint=KEY=VALUE:EFFECT,capacity=RESOURCE:QUANTITY")
@@ -60,6 +63,11 @@ func newScale(env *Env) *cobra.Command {
 }
 
 func runScale(ctx context.Context, env *Env, jobs []scale.Job) error {
+	for _, job := range jobs { // all of them, before the first is begun
+		if err := job.Check(); err != nil {
+			return err
+		}
+	}
 	c, err := env.open()
 	if err != nil {
 		return err
@@ -75,11 +83,6 @@ func runScale(ctx context.Context, env *Env, jobs []scale.Job) error {
 		return err
 	}
 	config.UserAgent = "kwokctl/" + env.Version
-	for _, job := range jobs { // all of them, before the first is begun
-		if err := job.Check(); err != nil {
-			return err
-		}
-	}
 	for _, job := range jobs {
 		began := time.Now()
 		bar := newBar(env, job.Name)

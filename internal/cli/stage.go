@@ -57,7 +57,7 @@ func newStageTest(env *Env) *cobra.Command {
 		if r.Until < 0 {
 			return fmt.Errorf("--until %s: want a duration that is not negative", r.Until)
 		}
-		objs, errs := env.scan(files)
+		objs, errs := env.scan(append(slices.Clone(env.configs), files...))
 		if len(errs) > 0 {
 			return errs[0]
 		}

@@ -105,8 +105,8 @@ func (c *Cluster) Entry() (kubeconfig.Entry, error) {
 }
 
 // Start brings a stopped cluster up and returns when all its components are ready. It does nothing to those that
-// are. When it fails it stops what it started.
-func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (*Cluster, error) {
+// are, and tells whether there were others. When it fails it stops what it started.
+func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (changed bool, err error) {
 	if wait.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, wait.Timeout, &TimeoutError{"start cluster", wait.Timeout})
@@ -114,13 +114,16 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 	}
 	c, release, err := h.locked(ctx, name)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer release()
 	if c.loading() {
-		return nil, c.unfinished()
+		return false, c.unfinished()
 	}
-	return c, c.unusable(ctx, c.start(ctx, wait, observe))
+	if !c.cut() && c.isReady(ctx, "") {
+		return false, nil
+	}
+	return true, c.unusable(ctx, c.start(ctx, wait, observe))
 }
 
 // Stop ends all components of a cluster, and returns the names of those that had to be killed.

@@ -13,6 +13,7 @@ import (
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
 	"kwokctl/internal/download"
+	"kwokctl/internal/files"
 	"kwokctl/internal/kubeconfig"
 	"kwokctl/internal/kubelet"
 	"kwokctl/internal/stage"
@@ -56,9 +57,30 @@ func (r *Create) check() error {
 	if err := checkObjects(o.EnableCRDs, r.Others); err != nil {
 		return err
 	}
+	if err := checkPortNumbers(o); err != nil {
+		return err
+	}
+	if s := o.NodeLeaseDurationSeconds; s < 0 {
+		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
+	}
+	if r.Kubeconfig == "" {
+		return nil
+	}
+	if _, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)); err != nil { // it cannot get a context
+		return err
+	}
+	if err := files.CheckWritable(r.Kubeconfig); err != nil {
+		return fmt.Errorf("kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// checkPortNumbers refuses those that cannot be, and those that are given twice.
+func checkPortNumbers(o *api.KwokctlOptions) error {
 	of := map[int]string{}
 	for _, row := range components.Table() {
-		for _, port := range row.PortOptions(o) {
+		for _, p := range row.Ports {
+			port := p.Option(o)
 			switch other := of[*port]; {
 			case *port == 0:
 				continue
@@ -70,14 +92,7 @@ func (r *Create) check() error {
 			of[*port] = row.Name
 		}
 	}
-	if s := o.NodeLeaseDurationSeconds; s < 0 {
-		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
-	}
-	if r.Kubeconfig == "" {
-		return nil
-	}
-	_, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)) // one that cannot be read cannot get a context
-	return err
+	return nil
 }
 
 // checkObjects finds what is wrong with those that the controller is to read.

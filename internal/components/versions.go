@@ -34,6 +34,11 @@ func kubeMinor(o *Options) int {
 	return minor
 }
 
+// IsEmbedded tells whether a component of Kubernetes is the embedded one, given what the user has named in its place.
+func IsEmbedded(o *Options, binary, image string) bool {
+	return binary == "" && image == "" && kubeMinor(o) == embeddedKube
+}
+
 // parseVersion reads major.minor, and the patch if it is there (else -1).
 func parseVersion(text string) (major, minor, patch int, err error) {
 	patch = -1
@@ -132,7 +137,7 @@ func another(field, version string, major, embedded int) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("%s %w", field, err)
 	case gotMajor != major:
-		return false, fmt.Errorf("%s %s: there is only %d", field, version, major)
+		return false, fmt.Errorf("%s %s: want a version that begins with %d, such as %d.%d.0", field, version, major, major, embedded)
 	case minor == embedded:
 		return false, nil
 	case patch < 0:

@@ -39,8 +39,8 @@ func TestLocate(t *testing.T) {
 		{name: "no version", change: func(o *Options) { o.KubeVersion = "latest" }, wrong: `kubeVersion "latest": want a version`},
 		{name: "one number", change: func(o *Options) { o.KubeVersion = "1" }, wrong: "want a version"},
 		{name: "negative", change: func(o *Options) { o.KubeVersion = "1.-5.0" }, wrong: "want a version"},
-		{name: "two", change: func(o *Options) { o.KubeVersion = "2.0.0" }, wrong: "there is only 1"},
-		{name: "etcd four", change: func(o *Options) { o.EtcdVersion = "4.0.0" }, wrong: "there is only 3"},
+		{name: "two", change: func(o *Options) { o.KubeVersion = "2.0.0" }, wrong: "begins with 1"},
+		{name: "etcd four", change: func(o *Options) { o.EtcdVersion = "4.0.0" }, wrong: "begins with 3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

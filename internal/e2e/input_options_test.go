@@ -26,6 +26,7 @@ func TestMisuseOfOptions(t *testing.T) {
 		"sched-empty":   "",
 		"stage.yml": "apiVersion: kwok.x-k8s.io/v1alpha1\nkind: Stage\nmetadata: {name: broken}\n" +
 			"spec: {resourceRef: {kind: Pod}, selector: {matchExpressions: [{key: '.a[', operator: Exists}]}}\n",
+		"pool.yml":       "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: NodePool\nmetadata: {name: gpu}\nreplicas: -3\n",
 		"field.yml":      configHead + "options:\n  kubeApiserverPrt: 1\n",
 		"case.yml":       configHead + "options:\n  etcdport: 1\n",
 		"nested.yml":     configHead + "componentsPatches:\n- name: etcd\n  extraArg: []\n",
@@ -87,7 +88,7 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"KWOK_KUBE_SCHEDULER_BINARY=/no/such/program", "", "kube-scheduler|/no/such/program"},
 		{"KWOK_CONTROLLER_BINARY=/", "", "kwok-controller|/|regular file"},
 		// Flags.
-		{"", "--heartbeat-factor|-1", "heartbeat-factor|-1|not negative"},
+		{"", "--heartbeat-factor|-1", "heartbeat-factor|-1|from 0 to 2147483647"},
 		{"", "--heartbeat-factor|fast", `heartbeat-factor|"fast"`},
 		{"", "--heartbeat-factor|NaN", "heartbeat-factor|NaN"},
 		{"", "--heartbeat-factor|1e300", "heartbeat-factor"},
@@ -107,6 +108,10 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "--kube-feature-gates|=true", `"=true"`},
 		{"", "--kube-feature-gates|AllAlpha=yes", `"AllAlpha=yes"`},
 		{"", "--kube-runtime-config|api/all", `"api/all"`},
+		{"", "--kube-runtime-config|nosuch.k8s.io/v1=true", "kube-runtime-config|nosuch.k8s.io"},
+		{"", "--kube-runtime-config|apps/v9=true", "kube-runtime-config|apps/v9"},
+		{"", "--kube-version|9.99.0", "9.99.0|1.36"},
+		{"", "--kubeconfig|text/config", "text/config|not a directory"},
 		{"", "--kube-scheduler-config|sched-kind", "sched-kind|Pod"},
 		{"", "--kube-scheduler-config|sched-version", "sched-version|v1beta1"},
 		{"", "--kube-scheduler-config|sched-field", `sched-field|"profils"`},
@@ -130,6 +135,8 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "--log-format|xml", `"xml"|text and json`},
 		{"", "-v|5x", `"5x"|DEBUG`},
 		// Files.
+		{"", "-c|", `--config ""|standard input`},
+		{"", "-c|pool.yml", "gpu|replicas -3|0 to 10000000"},
 		{"", "-c|field.yml", "field.yml:4: options.kubeApiserverPrt: no such field|did you mean kubeApiserverPort?"},
 		{"", "-c|stage.yml", "stage.yml|stage broken|spec.selector.matchExpressions[0].jq.key"},
 		{"", "-c|case.yml", "case.yml:4|did you mean etcdPort?"},

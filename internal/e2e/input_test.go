@@ -184,6 +184,14 @@ func TestMisuseOfCluster(t *testing.T) {
 		{"scale|node|-c|missing.yaml", "missing.yaml"},
 		{"logs|nobody", `"nobody"|kube-scheduler`},
 		{"get|kubeconfig|--host|a b:c:d", "a b"},
+		{"get|kubeconfig|--host|x:99999", "x:99999|65535"},
+		{"get|kubeconfig|--host|x:abc", "x:abc|65535"},
+		{"get|kubeconfig|--host|:443", ":443|65535"},
+		{"get|kubeconfig|--user|a\nb", "--user|one line"},
+		{"get|kubeconfig|--group|" + strings.Repeat("x", 70_000), "--group|512"},
+		{"kectl|get|--command-timeout|-1s", "--command-timeout -1s"},
+		{"kectl|get|pods|nobody", `pods "nobody": not in etcd`},
+		{"kectl|get|--dial-timeout|200ms|--endpoints|http://127.0.0.1:1", "http://127.0.0.1:1"},
 	} {
 		r := w.run(strings.Split(tt.args, "|")...)
 		w.oneLine(tt.args, r, strings.Split(tt.words, "|")...)

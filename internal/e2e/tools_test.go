@@ -134,7 +134,8 @@ func (w *world) lineWith(status int, what string, r result, words ...string) {
 	if r.code != status {
 		w.t.Errorf("%s: exit status %d, want %d", what, r.code, status)
 	}
-	if strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "kwokctl: ") || r.stdout != "" {
+	ours := strings.HasPrefix(r.stderr, "kwokctl: ") || strings.HasPrefix(r.stderr, "kectl: ")
+	if strings.Count(r.stderr, "\n") != 1 || !ours || r.stdout != "" {
 		w.t.Errorf("%s: want one line on standard error; there is %.400q, and on standard output %.100q", what, r.stderr, r.stdout)
 	}
 	for _, word := range words {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
 		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: "v0.0.0-e2e",
-			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates}}))
+			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates, RuntimeConfig: applet.CheckRuntimeConfig}}))
 	}
 	os.Exit(m.Run())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -34,6 +35,31 @@ func WriteStream(path string, mode os.FileMode, fill func(io.Writer) error) erro
 		_ = tmp.Close()
 		_ = os.Remove(tmp.Name())
 		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// CheckWritable tells why WriteAtomic could not write path, made with its directory if that is missing, as far as that
+// can be told without writing anything.
+func CheckWritable(path string) error {
+	target, err := Target(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(target)
+	info, err := os.Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		info, err = os.Stat(dir)
+	}
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	if err == nil {
+		err = writable(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: no file can be made in %s: %w", path, dir, cause(err))
 	}
 	return nil
 }

@@ -36,6 +36,32 @@ func names(t testing.TB, dir string) []string {
 	return all
 }
 
+func TestCheckWritable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	must(t, os.Symlink("file/x", filepath.Join(dir, "lost")))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	for path, want := range map[string]string{
+		"new": "", "file": "", "some/new/one": "",
+		"file/x": "not a directory", "file/x/y": "not a directory", "lost": "not a directory", "loop": "symlink",
+	} {
+		err := CheckWritable(filepath.Join(dir, path))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+	if got := names(t, dir); len(got) != 3 {
+		t.Errorf("it made something: %v", got)
+	}
+	if os.Geteuid() != 0 { // root may write everywhere
+		must(t, os.Mkdir(filepath.Join(dir, "locked"), 0o500))
+		if err := CheckWritable(filepath.Join(dir, "locked", "x")); err == nil || !strings.Contains(err.Error(), "locked: permission denied") {
+			t.Errorf("a directory that may not be written: %v", err)
+		}
+	}
+}
+
 func TestWriteAtomic(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

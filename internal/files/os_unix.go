@@ -84,6 +84,9 @@ func flock(f *os.File, how int) error {
 	}
 }
 
+// writable tells why files cannot be made in dir.
+func writable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
+
 func freeSpace(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

@@ -153,9 +153,9 @@ func (c *checker) finish(ctx context.Context) (*Objects, error) {
 	}
 	switch {
 	case len(c.Problems) > 0 && !c.filter.IgnoreErrors:
-		return nil, fmt.Errorf("%w%s", c.Problems[0], c.others())
+		return nil, fmt.Errorf("%w%s; snapshot restore --ignore-errors leaves such objects out", c.Problems[0], andMore(len(c.Problems)))
 	case len(c.Unknown) > 0 && !c.filter.IgnoreUnknown:
-		return nil, fmt.Errorf("%s: it has objects of unknown kinds; --ignore-unknown leaves them out:\n  %s", c.name, strings.Join(c.Unknown, "\n  "))
+		return nil, fmt.Errorf("%s: it has objects of unknown kinds: %s%s; snapshot restore --ignore-unknown leaves them out", c.name, c.Unknown[0], andMore(len(c.Unknown)))
 	case c.Count == 0:
 		return nil, fmt.Errorf("%s: it has no objects that are asked for", c.name)
 	case c.kinds == nil:
@@ -189,19 +189,12 @@ func (c *checker) finish(ctx context.Context) (*Objects, error) {
 	return c.Objects, nil
 }
 
-// others lists further problems behind the first.
-func (c *checker) others() string {
-	const most = 10
-	var b strings.Builder
-	for i, err := range c.Problems[1:] {
-		if i == most {
-			fmt.Fprintf(&b, "\n  and %d more", len(c.Problems)-1-most)
-			break
-		}
-		b.WriteString("\n  " + err.Error())
+// andMore counts what stands behind the first of n.
+func andMore(n int) string {
+	if n < 2 {
+		return ""
 	}
-	b.WriteString("\n  (--ignore-errors leaves such objects out)")
-	return b.String()
+	return fmt.Sprintf(" (and %d more)", n-1)
 }
 
 // errRecording is a change among objects.

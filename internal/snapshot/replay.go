@@ -99,13 +99,9 @@ func (r *Recording) judge() error {
 	switch {
 	case len(r.Problems) > 0 && !r.replay.IgnoreErrors:
 		slices.SortStableFunc(r.Problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
-		more := ""
-		if n := len(r.Problems) - 1; n > 0 {
-			more = fmt.Sprintf(" (and %d more)", n)
-		}
-		return fmt.Errorf("%w%s; --ignore-errors leaves such entries out", r.Problems[0], more)
+		return fmt.Errorf("%w%s; --ignore-errors leaves such entries out", r.Problems[0], andMore(len(r.Problems)))
 	case len(r.Unknown) > 0 && !r.replay.IgnoreUnknown && !r.replay.IgnoreErrors:
-		return fmt.Errorf("%s: the API server does not have %s (%d such kinds); --ignore-unknown leaves them out", r.in.Name, r.Unknown[0], len(r.Unknown))
+		return fmt.Errorf("%s: the API server does not have %s%s; --ignore-unknown leaves them out", r.in.Name, r.Unknown[0], andMore(len(r.Unknown)))
 	case r.Objects+r.Changes == 0 && r.Cut != nil:
 		return r.Cut
 	case r.Objects+r.Changes == 0:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -130,14 +131,22 @@ func (e *ExitError) Error() string {
 		b.WriteString("; --retain keeps its whole log")
 	}
 	for _, line := range e.Tail {
-		if !help.MatchString(line) {
-			b.WriteString("\n    ")
-			b.WriteString(line)
-		}
+		b.WriteString("\n    ")
+		b.WriteString(line)
 	}
 	return b.String()
 }
 
+// tailLines is how many lines of a log say why a component died.
+const tailLines = 20
+
+// Tail returns the last lines of a log that say something.
+func Tail(log string) []string {
+	lines := strings.Split(strings.ToValidUTF8(log, "\uFFFD"), "\n")
+	lines = slices.DeleteFunc(lines, help.MatchString)
+	return lines[max(0, len(lines)-tailLines):]
+}
+
 // help matches a line of the list of flags that programs print about a wrong one: a flag, more words about it, the
 // title of a group, or nothing. What is wrong stands before the list or behind it.
-var help = regexp.MustCompile(`^\s+(-\w, )?--\w|^\s{20,}\S|^[\w ]*[Ff]lags:\s*$|^\s*$`)
+var help = regexp.MustCompile(`^\s+--?\w|^\s{20,}\S|^ +\t|^[\w ]*[Ff]lags:\s*$|^\s*$`)

@@ -36,6 +36,9 @@ func setOptions() []Option {
 // portOptions say where components are reached. Ports are on 127.0.0.1.
 func portOptions() []Option {
 	const free, off, socket = "a free one", "off", "a unix socket only"
+	inside := func(field, whose string) Option {
+		return Option{Field: field, Form: PortNumber, Unset: free, Help: "port of " + whose}
+	}
 	return []Option{
 		{Field: "bindAddress", Unset: "127.0.0.1", Help: "address that components listen on"},
 		{Field: "kubeApiserverPort", Flag: "kube-apiserver-port", Env: "KUBE_APISERVER_PORT", Form: PortNumber, Unset: free, Help: "port of kube-apiserver"},
@@ -50,6 +53,11 @@ func portOptions() []Option {
 		{Field: "jaegerPort", Flag: "jaeger-port", Env: "JAEGER_PORT", Form: PortNumber, Unset: off, Help: "port of jaeger; it is added to the cluster"},
 		{Field: "jaegerOtlpGrpcPort", Form: PortNumber, Unset: free, Help: "port where jaeger takes traces"},
 		{Field: "metricsServerPort", Form: PortNumber, Unset: free, Help: "port of metrics-server"},
+		inside("jobsetPort", "jobset's webhooks"), inside("jobsetHealthPort", "jobset's health"), inside("jobsetMetricsPort", "jobset's metrics"),
+		inside("lwsPort", "lws' webhooks"), inside("lwsHealthPort", "lws' health"), inside("lwsMetricsPort", "lws' metrics"),
+		inside("kueuePort", "kueue's webhooks"), inside("kueueHealthPort", "kueue's health"), inside("kueueMetricsPort", "kueue's metrics"),
+		inside("deschedulerPort", "descheduler"), inside("schedulerPluginsHealthPort", "scheduler-plugins' health"),
+		inside("schedulerPluginsMetricsPort", "scheduler-plugins' metrics"),
 		{Field: "kueuevizPort", Flag: "kueueviz-port", Form: PortNumber, Unset: off, Help: "port of kueueviz; it and kueue are added to the cluster"},
 		{Field: "dashboardPort", Flag: "dashboard-port", Env: "DASHBOARD_PORT", Form: PortNumber, Unset: off, Instead: "a component of your own", Help: "port of the dashboard"},
 		{Field: "kubeApiserverCertSANs", Help: "further names and addresses in the certificate of kube-apiserver"},
@@ -101,6 +109,11 @@ func programOptions() []Option {
 		row("kubeSchedulerBinary", "kube-scheduler-binary", "KUBE_SCHEDULER_BINARY", "kube-scheduler, in place of the embedded one"),
 		row("kwokControllerBinary", "kwok-controller-binary", "CONTROLLER_BINARY", "kwok, in place of the embedded one"),
 		row("metricsServerBinary", "metrics-server-binary", "METRICS_SERVER_BINARY", "metrics-server"),
+		row("jobsetBinary", "jobset-binary", "JOBSET_BINARY", "jobset"),
+		row("lwsBinary", "lws-binary", "LWS_BINARY", "lws"),
+		row("kueueBinary", "kueue-binary", "KUEUE_BINARY", "kueue"),
+		row("deschedulerBinary", "descheduler-binary", "DESCHEDULER_BINARY", "descheduler"),
+		row("schedulerPluginsBinary", "scheduler-plugins-binary", "SCHEDULER_PLUGINS_BINARY", "the controller of scheduler-plugins"),
 		row("prometheusBinary", "prometheus-binary", "PROMETHEUS_BINARY", "prometheus"),
 		row("jaegerBinary", "jaeger-binary", "JAEGER_BINARY", "jaeger"),
 		row("kindBinary", "kind-binary", "KIND_BINARY", "kind, for the runtimes of that name"),
@@ -186,12 +199,14 @@ func versionOptions() []Option {
 
 // manifestOptions are what optional components bring along.
 func manifestOptions() []Option {
-	row := func(field, env string) Option {
-		return Option{Field: field, Env: env + "_MANIFESTS", Help: "manifests of the component"}
+	row := func(field, component, env string) Option {
+		return Option{Field: field, Flag: component + "-manifests", Env: env + "_MANIFESTS",
+			Unset: "those of its release", Help: "manifests of " + component + ": files, directories with a kustomization, or https URLs"}
 	}
+	metrics := Option{Field: "metricsServerManifests", Env: "METRICS_SERVER_MANIFESTS", Help: "without effect"}
 	return []Option{
-		row("metricsServerManifests", "METRICS_SERVER"), row("kueueManifests", "KUEUE"), row("jobsetManifests", "JOBSET"),
-		row("lwsManifests", "LWS"), row("deschedulerManifests", "DESCHEDULER"),
-		row("schedulerPluginsManifests", "SCHEDULER_PLUGINS"), row("nodeReadinessControllerManifests", "NODE_READINESS"),
+		metrics, row("kueueManifests", "kueue", "KUEUE"), row("jobsetManifests", "jobset", "JOBSET"), row("lwsManifests", "lws", "LWS"),
+		row("deschedulerManifests", "descheduler", "DESCHEDULER"), row("schedulerPluginsManifests", "scheduler-plugins", "SCHEDULER_PLUGINS"),
+		{Field: "nodeReadinessControllerManifests", Env: "NODE_READINESS_MANIFESTS", Help: "without effect"},
 	}
 }

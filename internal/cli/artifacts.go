@@ -14,17 +14,20 @@ import (
 	"kwokctl/internal/cluster"
 )
 
+// artifactKinds are the kinds of what has to be fetched.
+var artifactKinds = []string{"binary", "image", "manifest"}
+
 func newGetArtifacts(env *Env) *cobra.Command {
 	var format, runtime, filter string
 	cmd := &cobra.Command{Use: "artifacts", Short: "List what has to be fetched for a cluster", Args: exactly(cobra.NoArgs),
 		Example: "  KWOK_KUBE_VERSION=1.35.2 kwokctl get artifacts    # to fetch it in advance"}
 	formatFlag(cmd, &format, "name")
 	cmd.Flags().StringVar(&runtime, "runtime", "", "runtime of the cluster")
-	cmd.Flags().StringVar(&filter, "filter", "", "only binary, or only image")
-	_ = cmd.RegisterFlagCompletionFunc("filter", complete(-1, func() []string { return []string{"binary", "image"} }))
+	cmd.Flags().StringVar(&filter, "filter", "", "only binary, image or manifest")
+	_ = cmd.RegisterFlagCompletionFunc("filter", complete(-1, func() []string { return artifactKinds }))
 	cmd.RunE = func(*cobra.Command, []string) error {
-		if !slices.Contains([]string{"", "binary", "image"}, filter) {
-			return fmt.Errorf("--filter %q: allowed are binary and image", filter)
+		if filter != "" && !slices.Contains(artifactKinds, filter) {
+			return fmt.Errorf("--filter %q: allowed are %s", filter, strings.Join(artifactKinds, ", "))
 		}
 		cfg, err := env.artifactsOf(runtime)
 		if err != nil {

@@ -38,7 +38,7 @@ func TestCommandsRefuse(t *testing.T) {
 		{"start component", 1, "want: kwokctl start component COMPONENT"},
 		{"stop component etcd", 1, "no such cluster"},
 		{"get kubeconfig --user=", 1, "--user: must not be empty"},
-		{"get artifacts --filter x", 1, "allowed are binary and image"},
+		{"get artifacts --filter x", 1, "allowed are binary, image, manifest"},
 		{"get artifacts -o x", 1, "allowed are name, wide, json, yaml"},
 		{"doctor -o x", 1, "allowed are name, wide, json, yaml"},
 		{"doctor --name nobody", 1, "no such cluster"},

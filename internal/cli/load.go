@@ -189,6 +189,15 @@ func readDir(dir string) ([]api.Object, error) {
 }
 
 func build(dir string) ([]api.Object, error) {
+	text, err := kustomized(dir)
+	if err != nil {
+		return nil, err
+	}
+	return api.Load(bytes.NewReader(text), dir)
+}
+
+// kustomized is what kustomize makes of a directory, as YAML.
+func kustomized(dir string) ([]byte, error) {
 	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, fmt.Errorf("build %s with kustomize: %s", dir, strings.Join(strings.Fields(err.Error()), " "))
@@ -197,5 +206,19 @@ func build(dir string) ([]api.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s with kustomize: %w", dir, err)
 	}
-	return api.Load(bytes.NewReader(text), dir)
+	return text, nil
+}
+
+// readManifest returns the manifests in a file, or what kustomize makes of a directory.
+func readManifest(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return kustomized(path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: neither a regular file nor a directory", path)
+	}
+	return os.ReadFile(path)
 }

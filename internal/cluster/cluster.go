@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,7 @@ func (c *Cluster) plan(into *components.Plan) error {
 	if err := checkRuntime(o); err != nil {
 		return fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
-	around := c.surroundings()
-	plan, err := components.Make(c.Config, around.bind, around.addr(o))
+	plan, err := components.Make(c.Config, c.surroundings())
 	if err != nil {
 		return fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
@@ -45,7 +45,7 @@ func (c *Cluster) plan(into *components.Plan) error {
 		return fmt.Errorf("cluster %q: %w", c.Name, err)
 	}
 	plan.Manifests = append(plan.Manifests, extra...)
-	c.specs = plan.Specs
+	c.specs, c.last = plan.Specs, plan.Last
 	c.home.usePrograms(&c.Config.Options, c.specs)
 	c.rt = c.home.runtime(c.Name, o)
 	if into != nil {
@@ -123,7 +123,25 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 	if !c.cut() && c.isReady(ctx, "") {
 		return false, nil
 	}
-	return true, c.unusable(ctx, c.start(ctx, wait, observe))
+	renewed, err := c.renew()
+	if err != nil {
+		return false, err
+	}
+	if err := c.unusable(ctx, c.start(ctx, wait, observe)); err != nil || !renewed {
+		return true, err
+	}
+	return true, c.announce(ctx, c.Config.Status.Kubeconfig, false)
+}
+
+// renew puts the files of a cluster in order, certificates that run out soon first, and tells whether the user's
+// credentials are new.
+func (c *Cluster) renew() (bool, error) {
+	if _, err := os.Lstat(filepath.Join(c.Dir, pkiDir)); err != nil {
+		return false, nil // others could not be trusted by anybody; the start says what is missing
+	}
+	before := c.read(pkiDir + "/admin.crt")
+	err := c.install()
+	return !bytes.Equal(before, c.read(pkiDir+"/admin.crt")), err
 }
 
 // Stop ends all components of a cluster, and returns the names of those that had to be killed.

@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,15 +39,17 @@ type Wait struct {
 
 // Create is what to create.
 type Create struct {
-	Name        string
-	Config      *api.KwokctlConfiguration
-	Others      []api.Object      // stages and the like for the controller
-	Files       []components.File // of the user's, for the cluster directory
-	Kubeconfig  string            // file that gets the context; "": none
-	KeepContext bool              // the context does not become the current one
-	Retain      bool              // keep what was made when it fails, for its logs
-	Wait        Wait
-	Restore     *Restore // what it begins with; nil: nothing
+	Name   string
+	Config *api.KwokctlConfiguration
+	Others []api.Object      // stages and the like for the controller
+	Files  []components.File // of the user's, for the cluster directory
+	// ReadManifest returns the manifests in a file or directory of the user's.
+	ReadManifest func(path string) ([]byte, error)
+	Kubeconfig   string // file that gets the context; "": none
+	KeepContext  bool   // the context does not become the current one
+	Retain       bool   // keep what was made when it fails, for its logs
+	Wait         Wait
+	Restore      *Restore // what it begins with; nil: nothing
 }
 
 // Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
@@ -114,6 +118,9 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 	}
 	if err := h.fetch(ctx, req.Name, req.Config, observe); err != nil {
 		return nil, err
+	}
+	if err := req.bring(func(address string) ([]byte, error) { return h.cache(&req.Config.Options).Text(ctx, address) }); err != nil {
+		return nil, cause(ctx, err)
 	}
 	c, err := h.reserve(ctx, req)
 	if err != nil {
@@ -246,7 +253,7 @@ func (c *Cluster) install() error {
 	if err := c.plan(&plan); err != nil {
 		return err
 	}
-	if err := c.installCertificates(); err != nil {
+	if err := errors.Join(c.installCertificates(), c.installManagers(time.Now())); err != nil {
 		return fmt.Errorf("make certificates: %w", err)
 	}
 	all := map[string][]byte{}
@@ -260,6 +267,7 @@ func (c *Cluster) install() error {
 	if all[adminConfig], err = kubeconfig.Encode(entry); err != nil {
 		return err
 	}
+	maps.DeleteFunc(all, func(path string, data []byte) bool { return bytes.Equal(c.read(path), data) })
 	return writeAll(c.Dir, all)
 }
 

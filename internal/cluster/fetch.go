@@ -70,7 +70,7 @@ func locations(cfg *api.KwokctlConfiguration) []location {
 // Artifact is something that has to be fetched or unpacked for a cluster.
 type Artifact struct {
 	Component string `json:"component"`
-	Kind      string `json:"kind"`     // binary or image
+	Kind      string `json:"kind"`     // binary, image or manifest
 	Location  string `json:"location"` // a URL or a path, with the member of an archive behind #
 }
 
@@ -91,6 +91,13 @@ func Artifacts(cfg *api.KwokctlConfiguration) ([]Artifact, error) {
 	}
 	for _, l := range images(cfg) {
 		all = append(all, Artifact{l.component, "image", l.from})
+	}
+	for _, m := range components.Managers(&cfg.Options) {
+		for _, from := range m.Manifests {
+			if remote(from) {
+				all = append(all, Artifact{m.Name, "manifest", from})
+			}
+		}
 	}
 	return all, nil
 }

@@ -54,6 +54,7 @@ type Cluster struct {
 	Others []api.Object // stages and the like that its controller reads
 	home   Home
 	specs  []runtimes.Spec
+	last   []string // components that start when the manifests are applied
 	rt     runtimes.Runtime
 }
 

@@ -44,7 +44,8 @@ func (r *Create) check() error {
 	if err := checkContained(r.Config); err != nil {
 		return err
 	}
-	if _, err := components.Make(r.Config, loopback, func(string, string) string { return "" }); err != nil {
+	if _, err := components.Make(r.Config, components.Surroundings{Bind: loopback,
+		Addr: func(string, string) string { return "" }, Read: func(string) []byte { return nil }}); err != nil {
 		return err
 	}
 	if err := checkPrograms(r.Config); err != nil {
@@ -63,8 +64,8 @@ func (r *Create) check() error {
 	if s := o.NodeLeaseDurationSeconds; s < 0 {
 		return fmt.Errorf("node lease duration %d: allowed are 0, for no leases, and more", s)
 	}
-	if r.Kubeconfig == "" {
-		return nil
+	if err := r.bring(nil); err != nil || r.Kubeconfig == "" {
+		return err
 	}
 	if _, err := kubeconfig.Has(r.Kubeconfig, Context(r.Name)); err != nil { // it cannot get a context
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -52,36 +53,33 @@ func checkContained(cfg *api.KwokctlConfiguration) error {
 	return nil
 }
 
-// surroundings are what a component sees of its runtime: the address its servers listen on, and the host by which it
-// reaches another component.
-type surroundings struct {
-	bind string
-	host func(component string) string
-}
-
-func (c *Cluster) surroundings() surroundings {
+// surroundings are what components see of their runtime and of each other.
+func (c *Cluster) surroundings() components.Surroundings {
 	o := &c.Config.Options
-	if components.Contained(o) { // the network of the cluster is its own
-		return surroundings{"0.0.0.0", func(component string) string { return component }}
+	around := components.Surroundings{Bind: o.BindAddress, Read: c.read}
+	host := func(string) string { return loopback }
+	switch {
+	case components.Contained(o): // the network of the cluster is its own
+		around.Bind, host = "0.0.0.0", func(component string) string { return component }
+	case around.Bind == "":
+		around.Bind = loopback
 	}
-	bind := o.BindAddress
-	if bind == "" {
-		bind = loopback
-	}
-	return surroundings{bind, func(string) string { return loopback }}
-}
-
-// addr tells where a component reaches another.
-func (s surroundings) addr(o *components.Options) func(component, port string) string {
-	return func(component, port string) string {
+	around.Addr = func(component, port string) string {
 		switch {
 		case component == "etcd" && port == "tls":
-			return net.JoinHostPort(s.host(component), strconv.Itoa(o.EtcdPort))
+			return net.JoinHostPort(host(component), strconv.Itoa(o.EtcdPort))
 		case component == "etcd":
 			return "unix://" + components.ClientSocket
 		}
-		return net.JoinHostPort(s.host(component), strconv.Itoa(components.Number(o, component, port)))
+		return net.JoinHostPort(host(component), strconv.Itoa(components.Number(o, component, port)))
 	}
+	return around
+}
+
+// read returns a file of the cluster directory, nil if it cannot be read.
+func (c *Cluster) read(path string) []byte {
+	text, _ := os.ReadFile(filepath.Join(c.Dir, path))
+	return text
 }
 
 // runtime returns the runtime of a cluster by its stored name. It touches nothing.
@@ -108,7 +106,7 @@ func (h Home) runtime(cluster string, options *components.Options) runtimes.Runt
 func kept(o *components.Options) []string {
 	list := []string{
 		markerFile, adminConfig, "*.lock", "*.sock", "state.json", "logs", "bin", "export", "restore", "etcd", "etcd.*", "etcd:*",
-		pkiDir + ".new", pkiDir + "/*ca.key",
+		pkiDir + ".new", pkiDir + "/*ca.key", "manifests", "webhooks/*/ca.key",
 	}
 	if !components.Administered(o) {
 		list = append(list, pkiDir+"/admin.*")

@@ -53,7 +53,8 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	applied := make(chan error, 1)
 	var once sync.Once
 	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx) }() }) }
-	if err := c.rt.Start(ctx, c.specs, func(s runtimes.Status) {
+	first, then := c.waves()
+	if err := c.rt.Start(ctx, first, func(s runtimes.Status) {
 		late.note(s)
 		if s.Name == "kube-apiserver" && s.State == runtimes.Ready {
 			apply()
@@ -64,6 +65,11 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 	apply() // the API server may have been up before
 	if err := <-applied; err != nil {
 		return err
+	}
+	if len(then) > 0 {
+		if err := c.rt.Start(ctx, c.specs, late.note); err != nil {
+			return err
+		}
 	}
 	if wait.Ready > 0 {
 		if err := c.usable(ctx, late.note); err != nil {

@@ -34,6 +34,8 @@ type Component struct {
 	Files func(c Context) []File // what it wants in the cluster directory
 	// Manifest is YAML to apply once the API server is ready; nil for none.
 	Manifest func(c Context) []byte
+	// Last tells whether that must have been done before it starts.
+	Last bool
 }
 
 // Port is a port of a component, by name, and the option that holds its number.
@@ -53,6 +55,15 @@ type Context struct {
 	Addr func(component, port string) string
 	// Has tells whether a component is part of the cluster.
 	Has func(component string) bool
+	// Read returns a file of the cluster directory, nil if it is not there.
+	Read func(path string) []byte
+}
+
+// Surroundings are what the plan of a cluster depends on besides its configuration; they are explained with Context.
+type Surroundings struct {
+	Bind string
+	Addr func(component, port string) string
+	Read func(path string) []byte
 }
 
 // File is a file of the cluster directory. All are private to the user.
@@ -66,16 +77,21 @@ type Plan struct {
 	Files     []File
 	Specs     []runtimes.Spec // in the order of need
 	Manifests []byte
+	// Last are the components that start when the manifests are applied.
+	Last []string
 }
 
 // Table returns the components there are, in the order of need.
 func Table() []Component {
-	return []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), metricsServer(), prometheus()}
+	table := []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), metricsServer(), prometheus()}
+	for _, m := range managers() {
+		table = append(table, m.row())
+	}
+	return table
 }
 
-// Make decides everything that create will do. It has no effects and no randomness: all ports are chosen. bind is the
-// address that servers listen on, addr tells where a component reaches a port of another, as the runtime sees it.
-func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port string) string) (*Plan, error) {
+// Make decides everything that create will do. It has no effects and no randomness: all ports are chosen.
+func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 	o := &cfg.Options
 	names, err := Names(o)
 	if err != nil {
@@ -85,7 +101,7 @@ func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port 
 	if err != nil {
 		return nil, err
 	}
-	c := Context{Options: o, Bind: bind, Addr: addr, Has: func(name string) bool { return slices.Contains(names, name) }}
+	c := Context{Options: o, Bind: around.Bind, Addr: around.Addr, Read: around.Read, Has: func(name string) bool { return slices.Contains(names, name) }}
 	plan := &Plan{}
 	for _, row := range Table() {
 		if !c.Has(row.Name) {
@@ -97,6 +113,9 @@ func Make(cfg *api.KwokctlConfiguration, bind string, addr func(component, port 
 		}
 		if row.Manifest != nil {
 			plan.Manifests = append(append(plan.Manifests, "---\n"...), row.Manifest(c)...)
+			if row.Last {
+				plan.Last = append(plan.Last, row.Name)
+			}
 		}
 	}
 	if err := addUsers(plan, cfg, names); err != nil {

@@ -38,6 +38,11 @@ func addr(o *Options) func(component, port string) string {
 	}
 }
 
+// around is what processes see, in a directory without files.
+func around(o *Options) Surroundings {
+	return Surroundings{"127.0.0.1", addr(o), func(string) []byte { return nil }}
+}
+
 // TestMake holds whole plans against golden files.
 func TestMake(t *testing.T) {
 	for name, change := range map[string]func(*Options){
@@ -63,7 +68,7 @@ func TestMake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(change)
-			plan, err := Make(&api.KwokctlConfiguration{Options: *o}, "127.0.0.1", addr(o))
+			plan, err := Make(&api.KwokctlConfiguration{Options: *o}, around(o))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +115,7 @@ func TestNames(t *testing.T) {
 		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
 		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
 		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
-		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, metrics-server, prometheus`},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, metrics-server, prometheus, jobset, lws, kueue, descheduler, scheduler-plugins; did you mean kueue?`},
 	} {
 		names, err := Names(&tt.o)
 		got := strings.Join(names, " ")
@@ -133,7 +138,7 @@ func TestExtraArgs(t *testing.T) {
 		"kube-apiserver=a=b=c,": "",
 	} {
 		o := options(func(o *Options) { o.ExtraArgs = []string{arg} })
-		_, err := Make(&api.KwokctlConfiguration{Options: *o}, "127.0.0.1", addr(o))
+		_, err := Make(&api.KwokctlConfiguration{Options: *o}, around(o))
 		if (err == nil) != (want == "") || (err != nil && !strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", arg, err, want)
 		}
@@ -159,7 +164,7 @@ func TestContained(t *testing.T) {
 	}
 	mine := api.Component{Name: "mine", Image: "i:1", User: "1000", WorkDir: "/w", Links: []string{"kube-apiserver"}, Ready: "http://localhost:8080/r",
 		Ports: []api.Port{{Name: "p", Port: 8080, HostPort: 9999}, {Name: "inside", Port: 9}}, Volumes: []api.Volume{{HostPath: "/h", MountPath: "/m"}}}
-	plan, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{mine}}, "0.0.0.0", func(c, p string) string { return c + ":" + p })
+	plan, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{mine}}, Surroundings{Bind: "0.0.0.0", Addr: func(c, p string) string { return c + ":" + p }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +185,7 @@ func TestContained(t *testing.T) {
 		"pathType":    {Name: "b", Image: "i", Volumes: []api.Volume{{HostPath: "/h", MountPath: "/a", PathType: "FileOrCreate"}}},
 		"workDir":     {Name: "b", Image: "i", WorkDir: "w"},
 	} {
-		_, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{bad}}, "0.0.0.0", func(c, p string) string { return "" })
+		_, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{bad}}, Surroundings{Bind: "0.0.0.0", Addr: func(c, p string) string { return "" }})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", bad, err, want)
 		}

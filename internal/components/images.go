@@ -28,6 +28,10 @@ func (row Component) image(o *Options, kube, etcd bool) string {
 	const official = "registry.k8s.io"
 	switch row.Name {
 	case "kube-apiserver", "kube-controller-manager", "kube-scheduler":
+		if names, _ := Names(o); row.Name == "kube-scheduler" && slices.Contains(names, "scheduler-plugins") {
+			standard := at(o.SchedulerPluginsImagePrefix, official+"/scheduler-plugins", "kube-scheduler", "v"+schedulerPlugins().release(o))
+			return cmp.Or(o.SchedulerPluginsSchedulerImage, standard)
+		}
 		if kube {
 			return at(o.KubeImagePrefix, official, row.Name, "v"+plain(o.KubeVersion))
 		}
@@ -41,6 +45,11 @@ func (row Component) image(o *Options, kube, etcd bool) string {
 		return at(o.MetricsServerImagePrefix, official+"/metrics-server", "metrics-server", "v"+plain(cmp.Or(o.MetricsServerVersion, standardMetricsServer)))
 	case "jaeger":
 		return at(o.JaegerImagePrefix, "docker.io/jaegertracing", "all-in-one", plain(cmp.Or(o.JaegerVersion, standardJaeger)))
+	}
+	for _, m := range managers() {
+		if m.name == row.Name {
+			return at(m.prefix(o), official+"/"+m.name, m.imageName, "v"+m.release(o))
+		}
 	}
 	return ""
 }

@@ -15,8 +15,7 @@ const InsecureProxy = "kube-apiserver-insecure-proxy"
 
 // elsewhere are components of upstream that are not embedded, and what implies them.
 func elsewhere() []string {
-	return []string{"dashboard", "kueue", "kueueviz", "kueueviz-frontend", "kueueviz-backend",
-		"jobset", "lws", "descheduler", "scheduler-plugins", "node-readiness-controller"}
+	return []string{"dashboard", "kueueviz", "kueueviz-frontend", "kueueviz-backend", "node-readiness-controller"}
 }
 
 // Names returns the names of the components of a cluster with options o, in the order of need: those listed, enabled
@@ -132,6 +131,8 @@ func Verbosity(o *Options, level slog.Level) error {
 			args = append(args, "prometheus=log.level="+strings.ToLower(named(level)))
 		case "jaeger":
 			args = append(args, "jaeger=log-level="+strings.ToLower(named(level)))
+		case "jobset", "lws", "kueue": // whose library knows no warnings
+			args = append(args, name+"=zap-log-level="+strings.ToLower(strings.Replace(named(level), "WARN", "ERROR", 1)))
 		default:
 			args = append(args, fmt.Sprintf("%s=v=%d", name, max(0, -int(level))))
 		}

@@ -46,7 +46,7 @@ func TestSelection(t *testing.T) {
 		if err := Selection(cfg, objs); err != nil {
 			got = err.Error()
 		} else {
-			plan, err := Make(cfg, "127.0.0.1", addr(&cfg.Options))
+			plan, err := Make(cfg, around(&cfg.Options))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +76,7 @@ func TestVolumes(t *testing.T) {
 		ExtraArgs: []api.ExtraArg{{Key: "c", Value: &value}}, ExtraEnvs: []api.Env{{Name: "D", Value: "/etc/hooks/d"}},
 	}}
 	cfg.Components = []api.Component{{Name: "mine", Command: []string{"/bin/x", "/etc/hooks"}, Args: []string{"-x=/etc/hooks/x"}, Volumes: []api.Volume{hook}}}
-	plan, err := Make(cfg, "127.0.0.1", addr(&cfg.Options))
+	plan, err := Make(cfg, around(&cfg.Options))
 	if err != nil {
 		t.Fatal(err)
 	}

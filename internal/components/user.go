@@ -45,6 +45,9 @@ func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
 		c := waiting[next]
 		waiting, done = slices.Delete(waiting, next, next+1), append(done, c.Name)
 		plan.Specs = append(plan.Specs, userSpec(c, Contained(&cfg.Options)))
+		if len(c.ManifestContents) > 0 {
+			plan.Last = append(plan.Last, c.Name)
+		}
 		for _, text := range c.ManifestContents {
 			plan.Manifests = append(append(append(plan.Manifests, "---\n"...), text...), '\n')
 		}

@@ -104,27 +104,78 @@ func (c *Cache) noted(address string) string {
 	return filepath.Join(c.Dir, "url", hex.EncodeToString(sum[:]))
 }
 
-// fetch makes sure that the file at address is in the cache, and returns its sum.
-func (c *Cache) fetch(ctx context.Context, address string) (string, error) {
-	u, err := url.Parse(address)
+// maxText bounds what Text fetches, in bytes.
+const maxText = 64 << 20
+
+// Text returns what is at an https address, without a published sum: it is not to be run. What was fetched once is
+// not fetched again.
+func (c *Cache) Text(ctx context.Context, address string) ([]byte, error) {
+	text, err := c.text(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", address, err)
+	}
+	return text, nil
+}
+
+func (c *Cache) text(ctx context.Context, address string) ([]byte, error) {
+	unchecked := "text " + address // what is noted by this name is never taken for a program
+	u, sum, err := c.known(address, unchecked)
+	if err != nil {
+		return nil, err
+	}
+	if sum != "" {
+		return os.ReadFile(c.stored(sum))
+	}
+	resp, err := c.open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body := &counted{r: resp.Body, total: resp.ContentLength, name: path.Base(u.Path), progress: c.Progress}
+	text, err := io.ReadAll(io.LimitReader(body, maxText+1))
+	if err == nil && len(text) > maxText {
+		err = fmt.Errorf("more than %d MiB", maxText>>20)
+	}
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(text)
+	sum = hex.EncodeToString(hash[:])
+	if err := files.WriteAtomic(c.stored(sum), text, 0o600); err != nil {
+		return nil, err
+	}
+	return text, c.note(unchecked, sum)
+}
+
+// known checks an address and returns the sum of what was fetched from there, as it is noted, if that is in the cache.
+func (c *Cache) known(address, noted string) (u *url.URL, sum string, err error) {
+	u, err = url.Parse(address)
 	if err != nil || u.Host == "" {
-		return "", errors.New("not a URL")
+		return nil, "", errors.New("not a URL")
 	}
 	if u.Scheme != "https" {
-		return "", fmt.Errorf("%s is not allowed, only https", u.Scheme)
+		return nil, "", fmt.Errorf("%s is not allowed, only https", u.Scheme)
 	}
-	if text, err := os.ReadFile(c.noted(address)); err == nil {
+	if text, err := os.ReadFile(c.noted(noted)); err == nil {
 		if sum := strings.TrimSpace(string(text)); isSum(sum) && c.intact(sum) {
-			return sum, nil
+			return u, sum, nil
 		}
 	}
 	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, "sha256")} {
 		if err := files.MkdirPrivate(dir); err != nil {
-			return "", err
+			return nil, "", err
 		}
 	}
-	sum, err := c.published(ctx, u)
-	if err != nil {
+	return u, "", nil
+}
+
+// fetch makes sure that the file at address is in the cache, and returns its sum.
+func (c *Cache) fetch(ctx context.Context, address string) (string, error) {
+	u, sum, err := c.known(address, address)
+	if err != nil || sum != "" {
+		return sum, err
+	}
+	if sum, err = c.published(ctx, u); err != nil {
 		return "", err
 	}
 	if !c.intact(sum) {

@@ -98,6 +98,31 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// TestText fetches what has no published sum: once, and never to be run.
+func TestText(t *testing.T) {
+	t.Parallel()
+	c, url, asked := mirror(t, map[string]string{"/m.yaml": "kind: A", "/cut": "cut", "/500": "500", "/m.yaml.sha256": sumText("another")})
+	for range 2 {
+		if text, err := c.Text(t.Context(), url+"/m.yaml"); err != nil || string(text) != "kind: A" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	if asked.Load() != 1 {
+		t.Errorf("%d requests", asked.Load())
+	}
+	if path, err := c.Get(t.Context(), url+"/m.yaml"); err == nil {
+		t.Errorf("%s is a program now", path)
+	}
+	for address, want := range map[string]string{
+		url + "/none": "404", url + "/cut": "unexpected EOF", url + "/500": "500",
+		"http://127.0.0.1/x": "only https", "https:///x": "not a URL",
+	} {
+		if _, err := c.Text(t.Context(), address); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), address) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

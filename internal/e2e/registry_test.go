@@ -36,6 +36,9 @@ func otherLayer(t *testing.T) []byte {
 			t.Fatal(err)
 		}
 	}
+	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "manager", Linkname: first}); err != nil {
+		t.Fatal(err)
+	}
 	if err := archive.Close(); err != nil {
 		t.Fatal(err)
 	}

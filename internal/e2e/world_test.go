@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		os.Exit(prometheusDouble())
 	case "metrics-server":
 		os.Exit(metricsDouble())
+	case "jobset", "manager":
+		os.Exit(managerDouble())
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
 		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: "v0.0.0-e2e",

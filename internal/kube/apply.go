@@ -73,12 +73,49 @@ func Apply(ctx context.Context, cfg *rest.Config, manifests []byte) error {
 	if len(first) > 0 {
 		patience = settle
 	}
-	for _, wave := range [][]*object{first, rest} {
-		if err := c.applyAll(ctx, wave, patience); err != nil {
-			return err
+	if err := c.applyAll(ctx, first, patience); err != nil {
+		return err
+	}
+	for _, o := range first {
+		if err := c.established(ctx, o, settle); err != nil {
+			return fmt.Errorf("apply %s: %w", o, err)
 		}
 	}
-	return nil
+	return c.applyAll(ctx, rest, patience)
+}
+
+// look is how often the API server is asked for what it does a moment later.
+const look = 50 * time.Millisecond
+
+// established returns when a custom kind is served: programs give up on kinds that are not.
+func (c *Client) established(ctx context.Context, o *object, patience time.Duration) error {
+	if o.Kind != "CustomResourceDefinition" {
+		return nil
+	}
+	r, err := c.Resource(ctx, o.APIVersion, o.Kind)
+	for deadline := time.Now().Add(patience); err == nil; err = Pause(ctx, look) {
+		var now struct {
+			Status struct {
+				Conditions []struct{ Type, Status string }
+			}
+		}
+		text, err := c.Do(ctx, Request{Method: http.MethodGet, Path: r.Path("", o.Metadata.Name)})
+		if err == nil {
+			err = json.Unmarshal(text, &now)
+		}
+		if err != nil {
+			return err
+		}
+		for _, condition := range now.Status.Conditions {
+			if condition.Type == "Established" && condition.Status == "True" {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return errors.New("it is not established; another definition may have its names")
+		}
+	}
+	return err
 }
 
 // applyAll applies the objects at once, a few in flight, and returns the first error.
@@ -108,7 +145,6 @@ func (c *Client) applyAll(ctx context.Context, objects []*object, patience time.
 }
 
 func (c *Client) apply(ctx context.Context, o *object, patience time.Duration) error {
-	const look = 50 * time.Millisecond
 	deadline := time.Now().Add(patience)
 	for {
 		r, err := c.Resource(ctx, o.APIVersion, o.Kind)

@@ -20,9 +20,9 @@ import (
 // fake serves a few kinds and notes what is applied; each(n, r) may answer the n-th request itself.
 type fake struct {
 	*httptest.Server
-	mu      sync.Mutex
-	applied []string
-	crd     atomic.Bool
+	mu               sync.Mutex
+	applied          []string
+	crd, established atomic.Bool
 }
 
 func serve(t *testing.T, each func(n int, w http.ResponseWriter, r *http.Request) bool) *fake {
@@ -47,6 +47,14 @@ func serve(t *testing.T, each func(n int, w http.ResponseWriter, r *http.Request
 			f.mu.Lock()
 			f.applied = append(f.applied, r.URL.Path)
 			f.mu.Unlock()
+			return
+		}
+		if r.URL.Path == "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com" {
+			status := "False"
+			if f.established.Swap(true) { // likewise
+				status = "True"
+			}
+			_, _ = io.WriteString(w, `{"status":{"conditions":[{"type":"NamesAccepted","status":"True"},{"type":"Established","status":"`+status+`"}]}}`)
 			return
 		}
 		if r.URL.Path == "/apis/example.com/v1" && f.crd.Swap(true) { // the second time it is there

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -19,7 +18,8 @@ import (
 	"kwokctl/runtimes"
 )
 
-const tailLines = 20
+// tailLines is how many lines of a log are asked for, more than are shown: many may say nothing.
+const tailLines = 400
 
 // Start implements runtimes.Runtime. All containers are started at once; each waits inside for what it needs.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
@@ -276,7 +276,7 @@ func (r *Runtime) tail(ctx context.Context, e *engine, component string) []strin
 	defer in.Close()
 	var b bytes.Buffer
 	_, _ = stdcopy.StdCopy(&b, &b, in)
-	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	return runtimes.Tail(b.String())
 }
 
 // Logs implements runtimes.Runtime.

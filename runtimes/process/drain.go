@@ -4,14 +4,13 @@ package process
 
 import (
 	"os"
-	"strings"
 	"time"
+
+	"kwokctl/runtimes"
 )
 
-const (
-	tailLines = 20
-	tailBytes = 32 << 10
-)
+// tailBytes is how much of the end of its output is remembered of a process.
+const tailBytes = 32 << 10
 
 // drain moves what one process prints into the log of its component, and remembers the end of it.
 type drain struct {
@@ -59,11 +58,4 @@ func (d *drain) finish() {
 }
 
 // lines gives the last lines; only after finish.
-func (d *drain) lines() []string {
-	text := strings.TrimRight(string(d.tail), "\n")
-	if text == "" {
-		return nil
-	}
-	lines := strings.Split(strings.ToValidUTF8(text, "\uFFFD"), "\n")
-	return lines[max(0, len(lines)-tailLines):]
-}
+func (d *drain) lines() []string { return runtimes.Tail(string(d.tail)) }

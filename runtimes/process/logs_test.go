@@ -161,7 +161,7 @@ func TestTail(t *testing.T) {
 	d.finish()
 	l.close()
 	lines := d.lines()
-	if len(lines) != tailLines || lines[0] != "line 19980" || lines[19] != "line 19999" {
+	if len(lines) != 20 || lines[0] != "line 19980" || lines[19] != "line 19999" {
 		t.Errorf("%q", lines)
 	}
 }

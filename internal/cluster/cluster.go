@@ -121,7 +121,7 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 		return false, c.unfinished()
 	}
 	if !c.cut() && c.isReady(ctx, "") {
-		return false, nil
+		return false, c.tidy(ctx)
 	}
 	renewed, err := c.renew()
 	if err != nil {

@@ -85,8 +85,8 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 		return nil, false, err
 	case req.Restore != nil:
 		return nil, false, fmt.Errorf("cluster %q exists: kwokctl snapshot restore --name %[1]s --path FILE restores into it", req.Name)
-	case c.isReady(ctx, req.Kubeconfig):
-		return c, false, nil
+	case !c.cut() && c.isReady(ctx, req.Kubeconfig):
+		return c, false, c.tidy(ctx)
 	}
 	if !c.cut() { // else the start puts in order what a restore has left
 		if err := c.lost(); err != nil {

@@ -322,6 +322,11 @@ func (c *Cluster) settled(ctx context.Context) error {
 	return files.RemoveTree(c.Dir, prevDir)
 }
 
+// tidy removes what a restore has left that was cut when the cluster was ready with the new data.
+func (c *Cluster) tidy(ctx context.Context) error {
+	return errors.Join(files.RemoveTree(c.Dir, stageDir), c.settled(ctx))
+}
+
 // unusable tells whether err is of data that etcd cannot use; then those of before a restore are put back, if there are
 // any, and otherwise the way out is named.
 func (c *Cluster) unusable(ctx context.Context, err error) error {

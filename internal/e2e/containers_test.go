@@ -5,14 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -189,8 +186,8 @@ func TestEngineGoesAway(t *testing.T) { on(t, testEngineGoesAway, docker.Docker)
 func testEngineGoesAway(t *testing.T, w *world) {
 	w.create("whole")
 	w.ok("delete", "cluster", "--name", "whole") // and now the image is there
-	wire := newWire(t, strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
-	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.path)
+	wire := newWire(t, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
+	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.at)
 	w.create("whole")
 	whole := wire.carried.Load()
 	w.ok("delete", "cluster", "--name", "whole")
@@ -270,82 +267,4 @@ func TestNoEngine(t *testing.T) {
 		w.oneLine(name, w.run("create", "cluster", "--name", "none", "--runtime", name), words)
 		w.gone("none")
 	}
-}
-
-// wire is the way to an engine, which can be cut.
-type wire struct {
-	t        *testing.T
-	to, path string
-	mu       sync.Mutex
-	listener net.Listener
-	open     []net.Conn
-	carried  atomic.Int64 // pieces that have gone to the engine
-	limit    atomic.Int64 // how many may; 0: any number
-}
-
-func newWire(t *testing.T, to, path string) *wire {
-	l := &wire{t: t, to: to, path: path}
-	l.mend()
-	t.Cleanup(l.cut)
-	return l
-}
-
-func (l *wire) mend() {
-	listener, err := net.Listen("unix", l.path)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.listener = listener
-	go func() {
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("unix", l.to)
-			if err != nil {
-				from.Close()
-				continue
-			}
-			l.mu.Lock()
-			l.open = append(l.open, from, to)
-			l.mu.Unlock()
-			go pass(to.(*net.UnixConn), counted{from, l})
-			go pass(from.(*net.UnixConn), to)
-		}
-	}()
-}
-
-func pass(to *net.UnixConn, from io.Reader) {
-	_, _ = io.Copy(to, from)
-	_ = to.CloseWrite()
-}
-
-// counted is what comes from a client of the engine.
-type counted struct {
-	io.Reader
-	wire *wire
-}
-
-func (c counted) Read(into []byte) (int, error) {
-	n, err := c.Reader.Read(into)
-	if c.wire.carried.Add(1) == c.wire.limit.Load() {
-		c.wire.cut()
-		return 0, io.ErrClosedPipe
-	}
-	return n, err
-}
-
-// cutAfter cuts the wire when it has carried so many more pieces to the engine.
-func (l *wire) cutAfter(pieces int64) { l.limit.Store(l.carried.Load() + pieces) }
-
-func (l *wire) cut() {
-	l.limit.Store(0)
-	l.listener.Close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.open {
-		c.Close()
-	}
-	l.open = nil
 }

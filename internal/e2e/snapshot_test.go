@@ -10,9 +10,9 @@ import (
 )
 
 // TestSnapshotRoundTrip saves a cluster with something of everything, deletes it, and makes it anew from either file.
-func TestSnapshotRoundTrip(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestSnapshotRoundTrip(t *testing.T) { everywhere(t, testSnapshotRoundTrip) }
+
+func testSnapshotRoundTrip(t *testing.T, w *world) {
 	w.create("first")
 	want := w.furnish("first")
 	db, yaml, zipped := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml"), filepath.Join(w.home, "s.yaml.gz")

@@ -19,7 +19,7 @@ import (
 	"kwokctl/internal/stage"
 )
 
-// check finds what is wrong with a request by itself, before anything is written.
+// check finds what is wrong with a request by itself, before anything is written, and reads the manifests that are here.
 func (r *Create) check() error {
 	if err := CheckName(r.Name); err != nil {
 		return err

@@ -191,3 +191,21 @@ func TestContained(t *testing.T) {
 		}
 	}
 }
+
+// TestAllAddresses holds that servers can be told to listen on all addresses of IPv6.
+func TestAllAddresses(t *testing.T) {
+	o := options(func(o *Options) { o.EtcdPort = 2379 })
+	everywhere := around(o)
+	everywhere.Bind = "::"
+	plan, err := Make(&api.KwokctlConfiguration{Options: *o}, everywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range plan.Specs {
+		for _, arg := range s.Args {
+			if strings.Contains(arg, ":::") {
+				t.Errorf("%s: %s", s.Name, arg)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,7 +150,9 @@ func operator(m manager) manager {
 	}
 	special := m.adapt
 	m.adapt = func(c Context, config map[string]any) {
-		at := func(port string) string { return c.Bind + ":" + strconv.Itoa(Number(c.Options, m.name, port)) }
+		at := func(port string) string {
+			return net.JoinHostPort(c.Bind, strconv.Itoa(Number(c.Options, m.name, port)))
+		}
 		webhook := section(config, "webhook")
 		webhook["host"], webhook["port"] = c.Bind, Number(c.Options, m.name, "webhook")
 		webhook["certDir"] = WebhookDir(m.name)
@@ -283,7 +286,7 @@ func schedulerPlugins() manager {
 		imageName: "controller",
 		args: func(c Context) []string {
 			at := func(port string) string {
-				return c.Bind + ":" + strconv.Itoa(Number(c.Options, "scheduler-plugins", port))
+				return net.JoinHostPort(c.Bind, strconv.Itoa(Number(c.Options, "scheduler-plugins", port)))
 			}
 			return []string{"--kubeconfig=" + configPath("scheduler-plugins"), "--metricsAddr=" + at("metrics"), "--probeAddr=" + at("health")}
 		},

@@ -2,6 +2,7 @@ package components
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,8 +30,8 @@ func jaeger() Component {
 		Args: func(c Context) []string {
 			return []string{
 				"--collector.otlp.enabled=true",
-				"--query.http-server.host-port=" + c.Bind + ":" + strconv.Itoa(c.Options.JaegerPort),
-				"--collector.otlp.grpc.host-port=" + c.Bind + ":" + strconv.Itoa(c.Options.JaegerOtlpGrpcPort),
+				"--query.http-server.host-port=" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.JaegerPort)),
+				"--collector.otlp.grpc.host-port=" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.JaegerOtlpGrpcPort)),
 			}
 		},
 		Probe: func(c Context) runtimes.Probe {
@@ -135,7 +136,7 @@ func prometheus() Component {
 		Args: func(c Context) []string {
 			return []string{
 				"--config.file=" + prometheusFile, "--storage.tsdb.path=prometheus",
-				"--web.listen-address=" + c.Bind + ":" + strconv.Itoa(c.Options.PrometheusPort),
+				"--web.listen-address=" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.PrometheusPort)),
 			}
 		},
 		Probe: func(c Context) runtimes.Probe {

@@ -52,7 +52,7 @@ func etcd() Component {
 				"--advertise-client-urls=" + socket,
 			}
 			if c.Options.EtcdPort != 0 {
-				listen += ",https://" + c.Bind + ":" + strconv.Itoa(c.Options.EtcdPort)
+				listen += ",https://" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.EtcdPort))
 				args = append(args, "--cert-file=pki/etcd-server.crt", "--key-file=pki/etcd-server.key",
 					"--trusted-ca-file=pki/etcd-ca.crt", "--client-cert-auth=true")
 			}
@@ -233,7 +233,7 @@ func kwokController() Component {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
 				"--node-ip=", "--node-name=" + hostName(c, "kwok-controller", "http"), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
-				"--server-address=" + c.Bind + ":" + strconv.Itoa(c.Options.KwokControllerPort),
+				"--server-address=" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.KwokControllerPort)),
 				"--tls-cert-file=pki/kwok-controller-serving.crt", "--tls-private-key-file=pki/kwok-controller-serving.key",
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}

@@ -41,9 +41,12 @@ func newGetKubeconfig(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&o.user, "user", adminUser, "name of the user")
 	cmd.Flags().StringSliceVar(&o.groups, "group", []string{adminGroup}, "groups of the user")
 	cmd.Flags().BoolVar(&o.insecure, "insecure-skip-tls-verify", false, "do not check the API server's certificate")
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.user == "" {
 			return errors.New("--user: must not be empty")
+		}
+		if !cmd.Flags().Changed("host") { // its default is where most API servers are
+			o.host = ""
 		}
 		c, err := env.open()
 		if err != nil {

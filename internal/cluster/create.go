@@ -46,6 +46,8 @@ type Create struct {
 	Retain      bool              // keep what was made when it fails, for its logs
 	Wait        Wait
 	Restore     *Restore // what it begins with; nil: nothing
+
+	engineHost string // see KwokctlStatus
 }
 
 // Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
@@ -109,7 +111,8 @@ func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
 func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
-	if err := h.choose(ctx, req.Name, req.Config); err != nil {
+	var err error
+	if req.engineHost, err = h.choose(ctx, req.Name, req.Config); err != nil {
 		return nil, cause(ctx, err)
 	}
 	if err := h.fetch(ctx, req.Name, req.Config, observe); err != nil {
@@ -208,7 +211,7 @@ func (h Home) newCluster(req Create) *Cluster {
 	cfg := *req.Config
 	cfg.TypeMeta = api.TypeMeta{APIVersion: api.ConfigVersion, Kind: "KwokctlConfiguration"}
 	cfg.Metadata = api.ObjectMeta{Name: req.Name}
-	cfg.Status = api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig}
+	cfg.Status = api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig, EngineHost: req.engineHost}
 	return &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &cfg}
 }
 

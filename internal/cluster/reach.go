@@ -24,7 +24,11 @@ func (c *Cluster) reach(ctx context.Context) error {
 	if !components.Contained(&c.Config.Options) {
 		return nil
 	}
-	most, cancel := context.WithTimeout(ctx, reachTime)
+	return c.reachWithin(ctx, reachTime)
+}
+
+func (c *Cluster) reachWithin(ctx context.Context, patience time.Duration) error {
+	most, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	address := net.JoinHostPort(c.Host(), strconv.Itoa(c.Config.Options.KubeApiserverPort))
 	var met error

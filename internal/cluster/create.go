@@ -109,8 +109,25 @@ func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 		!slices.ContainsFunc(cfg.Components, func(c api.Component) bool { return c.Name == exit.Component })
 }
 
+// takenThere says that a port of another machine, which the user chose, is not to be had: no further try finds another
+// one, or who has it. It returns nil for what another try may mend.
+func (r *Create) takenThere(err error) error {
+	var exit *runtimes.ExitError
+	if r.engineHost == "" || !errors.As(err, &exit) {
+		return nil
+	}
+	for _, row := range components.Table() {
+		for _, port := range row.PortOptions(&r.Config.Options) {
+			if row.Name == exit.Component && *port != 0 {
+				return fmt.Errorf("create cluster %q: port %d for %s is busy on %s", r.Name, *port, row.Name, r.engineHost)
+			}
+		}
+	}
+	return nil
+}
+
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
-func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
+func (h Home) createNew(ctx context.Context, req *Create, observe Observe) (*Cluster, error) {
 	var err error
 	if req.engineHost, err = h.choose(ctx, req.Name, req.Config); err != nil {
 		return nil, cause(ctx, err)
@@ -118,11 +135,11 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 	if err := h.fetch(ctx, req.Name, req.Config, observe); err != nil {
 		return nil, err
 	}
-	c, err := h.reserve(ctx, req)
+	c, err := h.reserve(ctx, *req)
 	if err != nil {
 		return nil, err
 	}
-	if err = c.finish(ctx, req, observe); err == nil {
+	if err = c.finish(ctx, *req, observe); err == nil {
 		return c, nil
 	}
 	err = cause(ctx, err)
@@ -130,7 +147,7 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 		defer cancel()
 		err = errors.Join(err, c.remove(undo, ""))
-		if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) {
+		if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) && exit.Log != runtimes.NoLog {
 			exit.Log = "" // it is removed too
 		}
 	}

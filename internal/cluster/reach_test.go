@@ -11,6 +11,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
+	"kwokctl/runtimes"
 )
 
 // TestElsewhere: which engines of other machines a cluster can be used on, and what is said of the others.
@@ -97,5 +98,25 @@ func TestReach(t *testing.T) {
 	c.Config.Options.Runtime = "binary"
 	if err := c.reach(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTakenThere: a port that the user chose is not tried again on another machine.
+func TestTakenThere(t *testing.T) {
+	exit := &runtimes.ExitError{Component: "kube-apiserver", Reason: "its port is taken"}
+	r := &Create{Name: "x", Config: api.NewKwokctlConfiguration(), engineHost: "far"}
+	if err := r.takenThere(exit); err != nil {
+		t.Errorf("one that was chosen for the user: %v", err)
+	}
+	r.Config.Options.KubeApiserverPort = 7443
+	if err := r.takenThere(exit); err == nil || err.Error() != `create cluster "x": port 7443 for kube-apiserver is busy on far` {
+		t.Error(err)
+	}
+	if err := r.takenThere(errors.New("other")); err != nil {
+		t.Error(err)
+	}
+	r.engineHost = ""
+	if err := r.takenThere(exit); err != nil {
+		t.Errorf("on this machine: %v", err)
 	}
 }

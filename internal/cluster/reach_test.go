@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -73,26 +75,31 @@ func TestEngineHost(t *testing.T) {
 	}
 }
 
+// TestReach: an API server counts as reached when it answers, not when somebody accepts connections to it.
 func TestReach(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &Cluster{Config: &api.KwokctlConfiguration{Options: components.Options{Runtime: "docker", KubeApiserverPort: l.Addr().(*net.TCPAddr).Port}}}
-	if err := c.reachWithin(t.Context(), time.Minute); err != nil {
-		t.Error(err)
-	}
-	l.Close()
-	if err := c.reachWithin(t.Context(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "no way to it from here: "+l.Addr().String()+": connect: connection refused; if docker runs on another machine") {
-		t.Error(err)
-	}
-	c.Config.Status.EngineHost = "127.0.0.1"
-	if err := c.reachWithin(t.Context(), time.Millisecond); err == nil || !strings.HasSuffix(err.Error(), "; let that port pass on the way to 127.0.0.1") {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	port := s.Listener.Addr().(*net.TCPAddr).Port
+	c := &Cluster{Config: &api.KwokctlConfiguration{Options: components.Options{Runtime: "docker", KubeApiserverPort: port}}}
+	client := s.Client()
+	if err := c.reachBy(t.Context(), client, time.Minute); err != nil {
 		t.Error(err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.reachWithin(ended, time.Minute); !errors.Is(err, context.Canceled) {
+	if err := c.reachBy(ended, client, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	s.Close()
+	if err := c.reachBy(t.Context(), client, time.Millisecond); err == nil || !strings.Contains(err.Error(), "no way to it from here: "+c.Server()+": connect: connection refused; if docker runs on another machine") {
+		t.Error(err)
+	}
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	c.Config.Options.KubeApiserverPort, c.Config.Status.EngineHost = deaf.Addr().(*net.TCPAddr).Port, "127.0.0.1"
+	if err := c.reachBy(t.Context(), client, 50*time.Millisecond); err == nil || !strings.HasSuffix(err.Error(), ": no answer; let that port pass on the way to 127.0.0.1") {
 		t.Error(err)
 	}
 	c.Config.Options.Runtime = "binary"

@@ -50,23 +50,26 @@ func (w *world) gate() (host, certs string) {
 	if err != nil {
 		t.Skipf("%v: this system has no second loopback address", err)
 	}
-	socket := strings.TrimPrefix(engineSocket(w.runtime), "unix://")
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go letIn(c.(*tls.Conn), socket)
-		}
-	}()
+	go w.serve(l)
 	return "tcp://" + l.Addr().String(), certs
 }
 
-// letIn joins a connection with one to a socket. That of an exec ends on one side first.
-func letIn(from *tls.Conn, socket string) {
+// serve joins each connection to a listener with one to the socket of the engine.
+func (w *world) serve(l net.Listener) {
+	socket := strings.TrimPrefix(engineSocket(w.runtime), "unix://")
+	for {
+		from, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go letIn(from, socket)
+	}
+}
+
+// letIn joins a connection with one to a socket. One side of what an exec says ends before the other.
+func letIn(from net.Conn, socket string) {
 	defer from.Close()
-	if from.HandshakeContext(context.Background()) != nil {
+	if secure, ok := from.(*tls.Conn); ok && secure.HandshakeContext(context.Background()) != nil {
 		return // the caller has been told
 	}
 	to, err := net.Dial("unix", socket)
@@ -76,13 +79,29 @@ func letIn(from *tls.Conn, socket string) {
 	defer to.Close()
 	back := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(from, to)
-		_ = from.CloseWrite()
+		halfPass(from, to)
 		close(back)
 	}()
-	_, _ = io.Copy(to, from)
-	_ = to.(*net.UnixConn).CloseWrite()
+	halfPass(to, from)
 	<-back
+}
+
+// halfPass copies one way, and hands on that there is no more.
+func halfPass(to, from net.Conn) {
+	_, _ = io.Copy(to, from)
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
+
+// onAllAddresses writes a configuration by which ports are published on all addresses of the engine's machine.
+func (w *world) onAllAddresses() (path string) {
+	w.t.Helper()
+	path = filepath.Join(w.home, "all.yaml")
+	if err := os.WriteFile(path, []byte(configHead+"options:\n  bindAddress: 0.0.0.0\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
 }
 
 // context writes a context of the docker command.
@@ -111,10 +130,7 @@ func TestRemoteEngine(t *testing.T) { on(t, testRemoteEngine, docker.Docker) }
 
 func testRemoteEngine(t *testing.T, w *world) {
 	host, certs := w.gate()
-	config := filepath.Join(w.home, "all.yaml")
-	if err := os.WriteFile(config, []byte(configHead+"options:\n  bindAddress: 0.0.0.0\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	config := w.onAllAddresses()
 	own := w.env
 	w.env = append(own, "DOCKER_HOST="+host, "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH="+certs)
 	w.create("remote", "--config", config)
@@ -130,8 +146,6 @@ func testRemoteEngine(t *testing.T, w *world) {
 	w.ok("snapshot", "save", "--name", "remote", "--path", saved)
 	w.kubectl("remote", "delete", "node", "--all")
 	w.ok("snapshot", "restore", "--name", "remote", "--path", saved)
-	w.ok("stop", "cluster", "--name", "remote")
-	w.ok("start", "cluster", "--name", "remote", "--wait", "60s")
 	if got := w.kubectl("remote", "get", "nodes", "-o", "name"); len(strings.Fields(got)) != 3 {
 		t.Errorf("nodes: %q", got)
 	}
@@ -150,6 +164,26 @@ func testRemoteEngine(t *testing.T, w *world) {
 	w.ready("context")
 	w.ok("delete", "cluster", "--name", "context")
 	w.gone("context")
+}
+
+// TestRemotePodman is that for podman, which has no TLS. Its ports on all addresses lead to components too.
+func TestRemotePodman(t *testing.T) { on(t, testRemotePodman, docker.Podman) }
+
+func testRemotePodman(t *testing.T, w *world) {
+	l, err := net.Listen("tcp", net.JoinHostPort(far, "0"))
+	if err != nil {
+		t.Skipf("%v: this system has no second loopback address", err)
+	}
+	go w.serve(l)
+	w.env = append(w.env, "CONTAINER_HOST=tcp://"+l.Addr().String())
+	w.create("remote", "--config", w.onAllAddresses())
+	w.ready("remote")
+	if got := w.ok("get", "clusters", "-o", "wide"); !strings.Contains(got, "https://"+far+":") {
+		t.Errorf("the API server is not at %s:\n%s", far, got)
+	}
+	w.ok("scale", "node", "--replicas", "3", "--name", "remote")
+	w.ok("delete", "cluster", "--name", "remote")
+	w.gone("remote")
 }
 
 // TestEngineOutOfReach creates where it cannot work. Each time one line says why, and nothing is left.
@@ -172,7 +206,7 @@ func testEngineOutOfReach(t *testing.T, w *world) {
 	// Its ports are published, but where nobody can come.
 	w.env = append(own, "DOCKER_HOST="+host, "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH="+certs)
 	r := w.run("create", "cluster", "--name", "out")
-	if r.code != 1 || !strings.Contains(r.stderr, "no way to it from here: "+far) || r.took > time.Minute {
+	if r.code != 1 || !strings.Contains(r.stderr, "no way to it from here: https://"+far) || r.took > time.Minute {
 		t.Errorf("exit status %d after %s: %s", r.code, r.took, r.stderr)
 	}
 	w.gone("out")

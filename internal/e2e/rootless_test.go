@@ -25,7 +25,7 @@ mount -t proc proc /proc
 for f in passwd group subuid subgid; do mount --bind "$1/$f" "/etc/$f"; done
 mount --bind "$1/tun" /dev/net/tun
 cd /
-exec setpriv --reuid "$2" --regid "$2" --clear-groups env -i HOME="$1/home" PATH=/usr/bin:/bin:/usr/sbin:/sbin XDG_RUNTIME_DIR="$1/run" \
+exec setpriv --reuid "$2" --regid "$2" --clear-groups env -i HOME="$1/home" PATH=/usr/bin:/bin:/usr/sbin:/sbin XDG_RUNTIME_DIR="$1/run" TMPDIR="$1/home" \
 	podman system service --time 0 "unix://$1/run/p.sock"`
 
 func startRootless(t *testing.T) (socket string) {

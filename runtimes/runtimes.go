@@ -119,16 +119,21 @@ type ExitError struct {
 	Component string
 	Reason    string   // "exit status 1"
 	Tail      []string // its last log lines
-	Log       string   // path of its log; "" if that was not kept
+	Log       string   // path of its log; "" if that was not kept, NoLog if there was none
 }
+
+// NoLog stands for the log of a component that never ran.
+const NoLog = "none"
 
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "start %s: %s", e.Component, e.Reason)
-	if e.Log != "" {
-		fmt.Fprintf(&b, "; log: %s", e.Log)
-	} else {
+	switch e.Log {
+	case NoLog:
+	case "":
 		b.WriteString("; --retain keeps its whole log")
+	default:
+		fmt.Fprintf(&b, "; log: %s", e.Log)
 	}
 	for _, line := range e.Tail {
 		b.WriteString("\n    ")

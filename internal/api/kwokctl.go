@@ -25,6 +25,7 @@ func NewKwokctlConfiguration() *KwokctlConfiguration {
 type KwokctlStatus struct {
 	Version    string `json:"version,omitempty"`    // kwokctl version that made the cluster, no leading v
 	Kubeconfig string `json:"kubeconfig,omitempty"` // file that the cluster's context was added to
+	EngineHost string `json:"engineHost,omitempty"` // where its ports are published; "" = on this machine
 }
 
 // KwokctlOptions are the options of a cluster, by their names in the file. Options is the table that says what each

@@ -46,7 +46,7 @@ func newGetKubeconfig(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&o.user, "user", adminUser, "name of the user")
 	cmd.Flags().StringSliceVar(&o.groups, "group", []string{adminGroup}, "groups of the user")
 	cmd.Flags().BoolVar(&o.insecure, "insecure-skip-tls-verify", false, "do not check the API server's certificate")
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, name := range append([]string{o.user}, o.groups...) {
 			if len(name) > maxIdentity || strings.ContainsFunc(name, unicode.IsControl) {
 				return fmt.Errorf("--user, --group %.40q: want a name of at most %d characters, all on one line", name, maxIdentity)
@@ -54,6 +54,9 @@ func newGetKubeconfig(env *Env) *cobra.Command {
 		}
 		if o.user == "" {
 			return errors.New("--user: must not be empty")
+		}
+		if !cmd.Flags().Changed("host") { // its default is where most API servers are
+			o.host = ""
 		}
 		c, err := env.open()
 		if err != nil {

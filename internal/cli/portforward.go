@@ -83,8 +83,11 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 	for _, p := range spec.Ports {
 		number := strconv.Itoa(p.Number)
 		if (port == p.Name || port == number) && spec.Name != "etcd" { // whose port wants certificates
+			if p.Local && c.Config.Status.EngineHost != "" {
+				return nil, fmt.Errorf("port-forward: port %s of %s is on 127.0.0.1 of %s alone", number, spec.Name, c.Host())
+			}
 			return func(ctx context.Context) (net.Conn, error) {
-				return d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", number))
+				return d.DialContext(ctx, "tcp", net.JoinHostPort(c.Host(), number))
 			}, nil
 		}
 		names = append(names, p.Name+" ("+number+")")

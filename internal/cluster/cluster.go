@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -266,6 +268,9 @@ func (c *Cluster) renewCertificates(now time.Time) error {
 
 func (c *Cluster) certificates() pki.Spec {
 	hosts := append([]string{components.ServiceIP}, c.Config.Options.KubeApiserverCertSANs...)
+	if host := c.Config.Status.EngineHost; host != "" {
+		hosts = append(hosts, host)
+	}
 	all := map[string][]string{"kube-apiserver": hosts}
 	if components.Contained(&c.Config.Options) { // they are found by the names of their containers too
 		for _, row := range components.Table() {
@@ -287,5 +292,8 @@ func (c *Cluster) announced() (kubeconfig.Entry, error) {
 
 // Server returns the address of the API server.
 func (c *Cluster) Server() string {
-	return "https://" + loopback + ":" + strconv.Itoa(c.Config.Options.KubeApiserverPort)
+	return "https://" + net.JoinHostPort(c.Host(), strconv.Itoa(c.Config.Options.KubeApiserverPort))
 }
+
+// Host is where the ports of the cluster are: this machine, or that of its engine.
+func (c *Cluster) Host() string { return cmp.Or(c.Config.Status.EngineHost, loopback) }

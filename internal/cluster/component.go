@@ -37,7 +37,7 @@ func (h Home) StartComponent(ctx context.Context, name, component string, observ
 				if list[i].State != runtimes.Stopped {
 					continue
 				}
-				if err := checkPort(p.Number, s.Name, nil); err != nil {
+				if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 					return fmt.Errorf("start %s: %w", s.Name, err)
 				}
 			}

@@ -50,6 +50,8 @@ type Create struct {
 	Retain       bool   // keep what was made when it fails, for its logs
 	Wait         Wait
 	Restore      *Restore // what it begins with; nil: nothing
+
+	engineHost string // see KwokctlStatus
 }
 
 // Create makes a cluster and returns when it is ready. A cluster of that name that is there already is started,
@@ -111,9 +113,27 @@ func lostPort(err error, cfg *api.KwokctlConfiguration) bool {
 		!slices.ContainsFunc(cfg.Components, func(c api.Component) bool { return c.Name == exit.Component })
 }
 
+// takenThere says that a port of another machine, which the user chose, is not to be had: no further try finds another
+// one, or who has it. It returns nil for what another try may mend.
+func (r *Create) takenThere(err error) error {
+	var exit *runtimes.ExitError
+	if r.engineHost == "" || !errors.As(err, &exit) {
+		return nil
+	}
+	for _, row := range components.Table() {
+		for _, p := range row.Ports {
+			if number := *p.Option(&r.Config.Options); row.Name == exit.Component && number != 0 {
+				return fmt.Errorf("create cluster %q: port %d for %s is busy on %s", r.Name, number, row.Name, r.engineHost)
+			}
+		}
+	}
+	return nil
+}
+
 // createNew makes a cluster that is not there; all of it or, unless req.Retain is set, nothing.
-func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Cluster, error) {
-	if err := h.choose(ctx, req.Name, req.Config); err != nil {
+func (h Home) createNew(ctx context.Context, req *Create, observe Observe) (*Cluster, error) {
+	var err error
+	if req.engineHost, err = h.choose(ctx, req.Name, req.Config); err != nil {
 		return nil, cause(ctx, err)
 	}
 	if err := h.fetch(ctx, req.Name, req.Config, observe); err != nil {
@@ -122,11 +142,11 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 	if err := req.bring(func(address string) ([]byte, error) { return h.cache(&req.Config.Options).Text(ctx, address) }); err != nil {
 		return nil, cause(ctx, err)
 	}
-	c, err := h.reserve(ctx, req)
+	c, err := h.reserve(ctx, *req)
 	if err != nil {
 		return nil, err
 	}
-	if err = c.finish(ctx, req, observe); err == nil {
+	if err = c.finish(ctx, *req, observe); err == nil {
 		return c, nil
 	}
 	err = cause(ctx, err)
@@ -134,7 +154,7 @@ func (h Home) createNew(ctx context.Context, req Create, observe Observe) (*Clus
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 		defer cancel()
 		err = errors.Join(err, c.remove(undo, ""))
-		if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) {
+		if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) && exit.Log != runtimes.NoLog {
 			exit.Log = "" // it is removed too
 		}
 	}
@@ -215,7 +235,7 @@ func (h Home) newCluster(req Create) *Cluster {
 	cfg := *req.Config
 	cfg.TypeMeta = api.TypeMeta{APIVersion: api.ConfigVersion, Kind: "KwokctlConfiguration"}
 	cfg.Metadata = api.ObjectMeta{Name: req.Name}
-	cfg.Status = api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig}
+	cfg.Status = api.KwokctlStatus{Version: h.Version, Kubeconfig: req.Kubeconfig, EngineHost: req.engineHost}
 	return &Cluster{Name: req.Name, Dir: h.dir(req.Name), home: h, Others: req.Others, Config: &cfg}
 }
 

@@ -186,7 +186,7 @@ func (c *Cluster) examineComponents(r *report, list []runtimes.Status) (ready bo
 		case runtimes.Stopped:
 			stopped = append(stopped, s.Name)
 			for _, p := range c.specs[i].Ports {
-				if err := checkPort(p.Number, s.Name, nil); err != nil {
+				if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 					r.problem("end that program before you start the cluster", "%v", err)
 				}
 			}

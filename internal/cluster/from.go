@@ -47,8 +47,11 @@ func (h Home) createFrom(ctx context.Context, req Create, observe Observe) (c *C
 		if err := data(); err != nil {
 			return nil, cause(ctx, err)
 		}
-		if c, err = h.createNew(ctx, req, observe); !lostPort(err, req.Config) || req.Retain || try == portTries {
+		if c, err = h.createNew(ctx, &req, observe); !lostPort(err, req.Config) || req.Retain || try == portTries {
 			return c, err
+		}
+		if taken := req.takenThere(err); taken != nil {
+			return nil, taken
 		}
 		h.Log.Debug("a port was taken meanwhile; choosing others", "err", err)
 	}

@@ -21,7 +21,10 @@ func core(s runtimes.Spec) bool { return s.Name == "etcd" || s.Name == "kube-api
 
 // startCore starts etcd and the API server, unless they run.
 func (c *Cluster) startCore(ctx context.Context, r Restore) error {
-	return c.rt.Start(ctx, slices.DeleteFunc(slices.Clone(c.specs), func(s runtimes.Spec) bool { return !core(s) }), r.Observe)
+	if err := c.rt.Start(ctx, slices.DeleteFunc(slices.Clone(c.specs), func(s runtimes.Spec) bool { return !core(s) }), r.Observe); err != nil {
+		return err
+	}
+	return c.reach(ctx)
 }
 
 // restoreObjects adds the objects of a YAML snapshot to the cluster, or replaces those that are there, all or none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -60,7 +61,10 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 		return err
 	}
 	has := func(component string) bool { return slices.Contains(names, component) }
-	next := h.firstPort()
+	next, listen := h.firstPort(), tryPort(cfg)
+	if cfg.Status.EngineHost != "" { // where anybody may have any: the next try is to find others
+		next = minPort + rand.IntN(maxPort-minPort)
+	}
 	for _, row := range components.Table() {
 		if !has(row.Name) {
 			continue
@@ -71,11 +75,11 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 			case *port == 0 && row.Quiet != nil && row.Quiet(has):
 				continue
 			case *port != 0:
-				if err := checkPort(*port, row.Name, taken); err != nil {
+				if err := checkPort(*port, row.Name, taken, listen); err != nil {
 					return err
 				}
 			default:
-				if next, err = nextPort(next, taken, row.Name); err != nil {
+				if next, err = nextPort(next, taken, row.Name, listen); err != nil {
 					return err
 				}
 				*port = next
@@ -87,7 +91,7 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 }
 
 // nextPort returns the first free port from one downwards.
-func nextPort(port int, taken map[int]string, component string) (int, error) {
+func nextPort(port int, taken map[int]string, component string, listen func(int) error) (int, error) {
 	for range maxPort - minPort {
 		if taken[port] == "" && listen(port) == nil {
 			return port, nil
@@ -110,7 +114,7 @@ func takeUserPorts(name string, cfg *api.KwokctlConfiguration, taken map[int]str
 			if number == 0 {
 				continue
 			}
-			if err := checkPort(number, c.Name, taken); err != nil {
+			if err := checkPort(number, c.Name, taken, tryPort(cfg)); err != nil {
 				return err
 			}
 			taken[number] = name
@@ -120,7 +124,7 @@ func takeUserPorts(name string, cfg *api.KwokctlConfiguration, taken map[int]str
 }
 
 // checkPort tells why a port that the user chose cannot be had.
-func checkPort(port int, component string, taken map[int]string) error {
+func checkPort(port int, component string, taken map[int]string, listen func(int) error) error {
 	switch {
 	case port < 1 || port > 65535:
 		return fmt.Errorf("port %d for %s: allowed are 1 to 65535, and 0 for a free one", port, component)
@@ -131,6 +135,15 @@ func checkPort(port int, component string, taken map[int]string) error {
 		return fmt.Errorf("port %d for %s is busy: %s", port, component, holder(port, err))
 	}
 	return nil
+}
+
+// tryPort returns the function that tries whether a port can be had; that of another machine is not known to be taken
+// until the engine says so.
+func tryPort(cfg *api.KwokctlConfiguration) func(port int) error {
+	if cfg.Status.EngineHost != "" {
+		return func(int) error { return nil }
+	}
+	return listen
 }
 
 // listen tries whether a port can be had on the loopback address and on all.
@@ -183,7 +196,7 @@ func (c *Cluster) checkStopped(list []runtimes.Status) error {
 			continue
 		}
 		for _, p := range s.Ports {
-			if err := checkPort(p.Number, s.Name, nil); err != nil {
+			if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 				return fmt.Errorf("start cluster %q: %w", c.Name, err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -115,8 +116,8 @@ func kept(o *components.Options) []string {
 }
 
 // choose settles the runtime of a new cluster, or says in one line why it cannot be used: the one that is named, else
-// the first of the list that can be used, else the default.
-func (h Home) choose(ctx context.Context, cluster string, cfg *api.KwokctlConfiguration) (err error) {
+// the first of the list that can be used, else the default. It returns the host of an engine that is not on this machine.
+func (h Home) choose(ctx context.Context, cluster string, cfg *api.KwokctlConfiguration) (engineHost string, err error) {
 	o := &cfg.Options
 	names := []string{o.Runtime}
 	if o.Runtime == "" && len(o.Runtimes) > 0 {
@@ -126,15 +127,42 @@ func (h Home) choose(ctx context.Context, cluster string, cfg *api.KwokctlConfig
 		if name != "" && !slices.Contains(Runtimes(), name) {
 			continue // one of upstream's
 		}
-		if err = h.runtime(cluster, &components.Options{Runtime: name}).Available(ctx); err == nil {
+		rt := h.runtime(cluster, &components.Options{Runtime: name})
+		if err = rt.Available(ctx); err == nil {
 			o.Runtime = name
 			if err = components.Locate(o, runtime.GOOS, runtime.GOARCH); err == nil {
 				err = checkContained(cfg)
 			}
-			return err
+			if err != nil {
+				return "", err
+			}
+			engineHost, err = elsewhere(ctx, rt, o)
+			break
 		}
 	}
-	return fmt.Errorf("create cluster %q: %w", cluster, err)
+	if err != nil {
+		return "", fmt.Errorf("create cluster %q: %w", cluster, err)
+	}
+	return engineHost, nil
+}
+
+// elsewhere returns the host of an engine that is not on this machine, or says why clusters on it would be out of reach.
+func elsewhere(ctx context.Context, rt runtimes.Runtime, o *components.Options) (host string, err error) {
+	engine, ok := rt.(*docker.Runtime)
+	if !ok {
+		return "", nil
+	}
+	if host, err = engine.Elsewhere(ctx); host == "" || err != nil {
+		return "", err
+	}
+	at, _ := netip.ParseAddr(host)
+	switch {
+	case o.InsecureKubeconfig:
+		return "", fmt.Errorf("insecureKubeconfig: the insecure port is on 127.0.0.1 alone, and %s runs on %s", o.Runtime, host)
+	case !at.IsLoopback() && (o.BindAddress == "" || o.BindAddress == loopback): // a tunnel ends at that address
+		return "", fmt.Errorf("%s runs on %s, where ports are published on 127.0.0.1 alone; with bindAddress: 0.0.0.0 among the options of the configuration they are on all addresses", o.Runtime, host)
+	}
+	return host, nil
 }
 
 // Shared returns the function that removes what clusters share, and outlives them: the image, on the engines that run

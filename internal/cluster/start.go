@@ -50,9 +50,11 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 			err = errors.Join(err, stopErr)
 		}
 	}()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	applied := make(chan error, 1)
 	var once sync.Once
-	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx) }() }) }
+	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx, giveUp) }() }) }
 	first, then := c.waves()
 	if err := c.rt.Start(ctx, first, func(s runtimes.Status) {
 		late.note(s)
@@ -100,8 +102,13 @@ func (c *Cluster) beforeStart(ctx context.Context, observe Observe) error {
 	return nil
 }
 
-// apply sends the manifests of the components.
-func (c *Cluster) apply(ctx context.Context) error {
+// apply sends the manifests of the components. When it cannot, since the API server is out of reach, it gives up the
+// start: there are components that wait for them.
+func (c *Cluster) apply(ctx context.Context, giveUp context.CancelCauseFunc) error {
+	if err := c.reach(ctx); err != nil {
+		giveUp(err)
+		return err
+	}
 	var plan components.Plan
 	if err := c.plan(&plan); err != nil {
 		return err

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -107,7 +108,7 @@ func engineSocket(name string) string {
 func (w *world) engineCall(method, path string, body, into any) {
 	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"))
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(cmp.Or(w.socket, engineSocket(w.runtime)), "unix://"))
 	}}}
 	defer client.CloseIdleConnections()
 	kind := "application/json"

@@ -52,6 +52,8 @@ type world struct {
 	env  []string
 	// runtime of the clusters that are created; "" is the default.
 	runtime string
+	// socket is where its engine listens; "" is where the environment says.
+	socket string
 }
 
 // newWorld makes a world that is checked at the end of the test: no process and no cluster may be left.

@@ -284,6 +284,22 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+func TestPublished(t *testing.T) {
+	s := runtimes.Spec{Ports: []runtimes.Port{{Number: 6443}, {Number: 8080, Local: true}}}
+	for _, tt := range []struct{ engine, publish, want string }{
+		{Docker, "", "127.0.0.1"}, {Docker, "0.0.0.0", "0.0.0.0"}, {Docker, "::", "::"},
+		{Podman, "", "127.0.0.1"}, {Podman, "0.0.0.0", ""}, {Podman, "::", ""},
+	} {
+		_, ports := New(Options{Publish: tt.publish}).ports(&engine{state: state{Engine: tt.engine}}, s)
+		for port, at := range ports {
+			text, err := at[0].HostIP.MarshalText()
+			if want := map[uint16]string{6443: tt.want, 8080: "127.0.0.1"}[port.Num()]; err != nil || string(text) != want {
+				t.Errorf("%+v: port %d at %q, want %q", tt, port.Num(), text, want)
+			}
+		}
+	}
+}
+
 func TestFixed(t *testing.T) {
 	subnet, specs := netip.MustParsePrefix("10.89.4.0/27"), []runtimes.Spec{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	seen := map[netip.Addr]bool{}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/moby/moby/client"
 )
@@ -16,7 +18,7 @@ import (
 // endpoint is where an engine listens.
 type endpoint struct {
 	Host string `json:"host"`
-	// PEM files, for an engine that listens on TCP with TLS; none when empty.
+	// PEM files, for an engine that listens on TCP with TLS; none when empty. Those of the client may be absent.
 	CA   string `json:"ca,omitempty"`
 	Cert string `json:"cert,omitempty"`
 	Key  string `json:"key,omitempty"`
@@ -26,10 +28,21 @@ type endpoint struct {
 
 // find tells where the user's engine listens: what the environment says, else the docker command's current context,
 // else where engines listen by default.
-func find(engine string, getenv func(string) string) (endpoint, error) {
+func find(engine string, getenv func(string) string) (at endpoint, err error) {
+	source := "CONTAINER_HOST"
 	if engine == Podman {
-		return findPodman(getenv), nil
+		at = findPodman(getenv)
+	} else if at, source, err = findDocker(getenv); err != nil {
+		return at, fmt.Errorf("%s: %w", source, err)
 	}
+	if at.Host, err = address(at.Host); err != nil {
+		return at, fmt.Errorf("%s: %w", source, err)
+	}
+	return at, nil
+}
+
+// findDocker tells also what says so.
+func findDocker(getenv func(string) string) (at endpoint, source string, err error) {
 	config := getenv("DOCKER_CONFIG")
 	if config == "" && getenv("HOME") != "" {
 		config = filepath.Join(getenv("HOME"), ".docker")
@@ -44,20 +57,21 @@ func find(engine string, getenv func(string) string) (endpoint, error) {
 			e.CA, e.Cert, e.Key = filepath.Join(certs, "ca.pem"), filepath.Join(certs, "cert.pem"), filepath.Join(certs, "key.pem")
 			e.SkipVerify = verify == ""
 		}
-		return e, nil
+		return e, "DOCKER_HOST", nil
 	}
 	name := getenv("DOCKER_CONTEXT")
 	if name == "" {
 		var file struct{ CurrentContext string }
 		if err := readJSON(filepath.Join(config, "config.json"), &file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return endpoint{}, err
+			return endpoint{}, "docker", err
 		}
 		name = file.CurrentContext
 	}
 	if name == "" || name == "default" {
-		return endpoint{Host: client.DefaultDockerHost}, nil
+		return endpoint{Host: client.DefaultDockerHost}, "docker", nil
 	}
-	return readContext(config, name)
+	at, err = readContext(config, name)
+	return at, fmt.Sprintf("docker context %q", name), err
 }
 
 func findPodman(getenv func(string) string) endpoint {
@@ -85,21 +99,45 @@ func readContext(config, name string) (endpoint, error) {
 			SkipTLSVerify bool
 		}
 	}
-	if err := readJSON(filepath.Join(config, "contexts", "meta", id, "meta.json"), &meta); err != nil {
-		return endpoint{}, fmt.Errorf("docker context %q: %w", name, err)
+	err := readJSON(filepath.Join(config, "contexts", "meta", id, "meta.json"), &meta)
+	if errors.Is(err, fs.ErrNotExist) {
+		return endpoint{}, fmt.Errorf("there is no such context; there are %s", strings.Join(contexts(config), ", "))
+	}
+	if err != nil {
+		return endpoint{}, err
 	}
 	at, ok := meta.Endpoints["docker"]
 	if !ok || at.Host == "" {
-		return endpoint{}, fmt.Errorf("docker context %q names no engine", name)
+		return endpoint{}, errors.New("it names no engine")
 	}
 	e := endpoint{Host: at.Host, SkipVerify: at.SkipTLSVerify}
 	certs := filepath.Join(config, "contexts", "tls", id, "docker")
-	for file, into := range map[string]*string{"ca.pem": &e.CA, "cert.pem": &e.Cert, "key.pem": &e.Key} {
-		if _, err := os.Stat(filepath.Join(certs, file)); err == nil {
-			*into = filepath.Join(certs, file)
-		}
+	if exists(filepath.Join(certs, "ca.pem")) {
+		e.CA = filepath.Join(certs, "ca.pem")
+	}
+	if cert, key := filepath.Join(certs, "cert.pem"), filepath.Join(certs, "key.pem"); exists(cert) || exists(key) {
+		e.Cert, e.Key = cert, key // of which each needs the other
 	}
 	return e, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// contexts are the names of those there are. The docker command makes default by itself.
+func contexts(config string) []string {
+	names := []string{"default"}
+	files, _ := filepath.Glob(filepath.Join(config, "contexts", "meta", "*", "meta.json"))
+	for _, file := range files {
+		var meta struct{ Name string }
+		if readJSON(file, &meta) == nil && meta.Name != "" {
+			names = append(names, meta.Name)
+		}
+	}
+	slices.Sort(names[1:])
+	return names
 }
 
 func readJSON(path string, into any) error {

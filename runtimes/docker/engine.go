@@ -15,8 +15,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -154,55 +152,29 @@ func connect(ctx context.Context, s state, most time.Duration) (*engine, error) 
 
 // options turns an endpoint into those of the client. The client gets the user agent and nothing else of ours.
 func options(at endpoint) ([]client.Opt, error) {
-	scheme, _, found := strings.Cut(at.Host, "://")
-	if !found || !(scheme == "unix" || scheme == "tcp" || scheme == "http" || scheme == "https" || scheme == "npipe") {
-		return nil, fmt.Errorf("engine address %q: allowed are unix://, tcp:// and npipe://; forward a socket for others, as with ssh -L", at.Host)
-	}
-	if at.CA == "" && at.Cert == "" && !at.SkipVerify {
+	if at.local() || at.CA == "" && at.Cert == "" && !at.SkipVerify {
 		return []client.Opt{client.WithHost(at.Host)}, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: at.SkipVerify}
 	if at.CA != "" && !at.SkipVerify {
 		pem, err := os.ReadFile(at.CA)
 		if err != nil {
-			return nil, fmt.Errorf("read authority of the engine: %w", err)
+			return nil, fmt.Errorf("read authority of the engine: %w%s", err, certHint)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", at.CA)
+			return nil, fmt.Errorf("read authority of the engine: %s holds no certificate%s", at.CA, certHint)
 		}
 	}
-	if at.Cert != "" {
+	if at.certified() {
 		pair, err := tls.LoadX509KeyPair(at.Cert, at.Key)
 		if err != nil {
-			return nil, fmt.Errorf("read certificate for the engine: %w", err)
+			return nil, fmt.Errorf("read certificate for the engine: %w%s", err, certHint)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	transport := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DialContext: new(net.Dialer).DialContext}}
 	return []client.Opt{client.WithHTTPClient(transport), client.WithHost(at.Host)}, nil
-}
-
-// unavailable says in one line why an engine cannot be used, and what to do.
-func unavailable(s state, err error) error {
-	why, hint := err.Error(), ""
-	text := strings.ToLower(why)
-	switch {
-	case errors.Is(err, syscall.EACCES) || strings.Contains(text, "permission denied"):
-		why, hint = "permission denied", "; ask for the right to use its socket, or run it rootless"
-	case errors.Is(err, syscall.ENOENT) || strings.Contains(text, "no such file"):
-		why, hint = "there is no such socket", startHint(s.Engine)
-	case errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "connection refused") || client.IsErrConnectionFailed(err):
-		why, hint = "nobody listens there", startHint(s.Engine)
-	}
-	return fmt.Errorf("%w: %s at %s: %s%s", runtimes.ErrUnavailable, s.Engine, s.At.Host, strings.TrimSpace(why), hint)
-}
-
-func startHint(engine string) string {
-	if engine == Podman {
-		return "; start it with podman system service, or say where it is in CONTAINER_HOST"
-	}
-	return "; start it, or say where it is in DOCKER_HOST"
 }
 
 // missing tells whether the API itself said that something does not exist. Nothing else counts as gone.

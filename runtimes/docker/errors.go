@@ -57,7 +57,7 @@ func (r *Runtime) notStarted(component string, err error) error {
 		return wrap("start "+component, err)
 	}
 	return &runtimes.ExitError{
-		Component: component, Reason: "its port is taken", Log: "none",
+		Component: component, Reason: "its port is taken", Log: runtimes.NoLog,
 		Tail: []string{wrap("listen: address already in use", err).Error()},
 	}
 }

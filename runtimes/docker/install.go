@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -286,7 +285,7 @@ func (r *Runtime) ensureContainer(ctx context.Context, e *engine, want client.Co
 
 // describe says everything about the container of a component. It is pure.
 func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, image string, others foreign, info system.Info) client.ContainerCreateOptions {
-	ports, published := r.ports(s)
+	ports, published := r.ports(e, s)
 	mounts := []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}}
 	if s.Data != "" {
 		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: r.dataVolume(s, e.Volumes), Target: path.Join(WorkDir, s.Data)})
@@ -344,22 +343,6 @@ func (r *Runtime) describe(e *engine, s runtimes.Spec, all []runtimes.Spec, imag
 	config.Labels = r.labels(e, s.Name)
 	config.Labels[specLabel] = hex.EncodeToString(sum[:8])
 	return o
-}
-
-// ports are those that a component listens on, and where they are published.
-func (r *Runtime) ports(s runtimes.Spec) (network.PortSet, network.PortMap) {
-	ports, published := network.PortSet{}, network.PortMap{}
-	at, _ := netip.ParseAddr(r.Publish) // an address that is none means any
-	for _, p := range s.Ports {
-		port, _ := network.PortFrom(uint16(cmp.Or(p.Inside, p.Number)), network.TCP)
-		ports[port] = struct{}{}
-		binding := network.PortBinding{HostIP: at, HostPort: strconv.Itoa(p.Number)}
-		if p.Local {
-			binding.HostIP = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		}
-		published[port] = []network.PortBinding{binding}
-	}
-	return ports, published
 }
 
 // limits are those of any container of ours.

@@ -37,9 +37,16 @@ type Pace struct {
 	Patience    time.Duration // the longest wait for an answer
 }
 
+// aliveTime is how long a component that cannot be asked has to last until it counts as ready: most that cannot run at all
+// end sooner.
+const aliveTime = time.Second
+
 // UntilReady asks whether the component is ready until it is, and tells each answer, nil for a good one. It returns
 // false when ctx ended or tell returned false.
 func (p *Prober) UntilReady(ctx context.Context, pace Pace, tell func(error) bool) bool {
+	if p.probe.Ready == "" && !Pause(ctx, aliveTime) {
+		return false
+	}
 	began := time.Now()
 	for {
 		elapsed := time.Since(began)
@@ -68,7 +75,7 @@ func Pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Ask sends one request; nil means 200.
+// Ask sends one request; nil means 200. Of a tcp address it is enough that somebody listens.
 func (p *Prober) Ask(ctx context.Context, address string, most time.Duration) error {
 	if address == "" {
 		return nil
@@ -77,6 +84,15 @@ func (p *Prober) Ask(ctx context.Context, address string, most time.Duration) er
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	if u.Scheme == "tcp" {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+		if err != nil {
+			return describeProbe(address, most, err)
+		}
+		return conn.Close()
+	}
 	client, err := p.client(u)
 	if err != nil {
 		return err
@@ -84,8 +100,6 @@ func (p *Prober) Ask(ctx context.Context, address string, most time.Duration) er
 	if u.Scheme == "unix" {
 		u.Scheme = "http"
 	}
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)

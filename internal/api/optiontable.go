@@ -116,7 +116,7 @@ func programOptions() []Option {
 		row("schedulerPluginsBinary", "scheduler-plugins-binary", "SCHEDULER_PLUGINS_BINARY", "the controller of scheduler-plugins"),
 		row("prometheusBinary", "prometheus-binary", "PROMETHEUS_BINARY", "prometheus"),
 		row("jaegerBinary", "jaeger-binary", "JAEGER_BINARY", "jaeger"),
-		row("kindBinary", "kind-binary", "KIND_BINARY", "kind, for the runtimes of that name"),
+		{Field: "kindBinary", Flag: "kind-binary", Env: "KIND_BINARY", Help: "without effect"},
 		row("kubectlBinary", "", "KUBECTL_BINARY", "kubectl, in place of the embedded one"),
 		row("etcdctlBinary", "", "", "etcdctl, in place of the embedded one"),
 		row("etcdutlBinary", "", "", "etcdutl, in place of the embedded one"),

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -102,12 +104,27 @@ func run(ctx context.Context, args []string, env *Env) error {
 		return become(name, args)
 	}
 	root := newRoot(env)
-	root.SetArgs(args)
+	root.SetArgs(joinLevel(args))
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	return root.ExecuteContext(ctx)
 }
+
+// joinLevel joins -v and a level that is negative, which would be taken for another flag.
+func joinLevel(args []string) []string {
+	for i, arg := range args {
+		switch {
+		case arg == "--" || slices.Contains([]string{"kubectl", "etcdctl", "kectl", "hack"}, arg):
+			return args // what follows may be another program's
+		case (arg == "-v" || arg == "--v") && i+1 < len(args) && negative.MatchString(args[i+1]):
+			return slices.Concat(args[:i], []string{arg + "=" + args[i+1]}, joinLevel(args[i+2:]))
+		}
+	}
+	return args
+}
+
+var negative = regexp.MustCompile(`^-[0-9]+$`)
 
 func exitStatus(err error) int {
 	var (

@@ -124,3 +124,14 @@ func TestReplaceHost(t *testing.T) {
 		}
 	}
 }
+
+func TestJoinLevel(t *testing.T) {
+	for text, want := range map[string]string{
+		"-v -4 get clusters": "-v=-4 get clusters", "get clusters --v -4": "get clusters --v=-4", "-v 4 get": "-v 4 get", "-v -x": "-v -x",
+		"-v": "-v", "kubectl -v -4": "kubectl -v -4", "-v -1 -v -2": "-v=-1 -v=-2", "a -- -v -4": "a -- -v -4",
+	} {
+		if got := strings.Join(joinLevel(strings.Fields(text)), " "); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}

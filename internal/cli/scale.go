@@ -78,6 +78,9 @@ func runScale(ctx context.Context, env *Env, jobs []scale.Job) error {
 		}
 		return nil
 	}
+	if err := c.Running(ctx); err != nil {
+		return err
+	}
 	config, err := kube.Connect(c.Kubeconfig(), "")
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"kwokctl/internal/api"
@@ -135,9 +136,13 @@ func absolute(cfg *api.KwokctlConfiguration) error {
 
 // checkPrograms finds the user's programs, makes their paths absolute and tells which of them cannot be run.
 func checkPrograms(cfg *api.KwokctlConfiguration) error {
+	names, err := components.Names(&cfg.Options)
+	if err != nil {
+		return err
+	}
 	for _, row := range components.Table() {
-		if row.Binary == nil {
-			continue
+		if row.Binary == nil || !slices.Contains(names, row.Name) {
+			continue // scripts may name programs for all there are
 		}
 		if err := checkProgram(row.Name, row.Binary(&cfg.Options)); err != nil {
 			return err

@@ -50,31 +50,46 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 			err = errors.Join(err, stopErr)
 		}
 	}()
+	return c.launch(ctx, wait, late.note)
+}
+
+// launch starts the components and applies their manifests, as soon as that can be.
+func (c *Cluster) launch(ctx context.Context, wait Wait, note Observe) error {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	applied := make(chan error, 1)
 	var once sync.Once
-	apply := func() { once.Do(func() { go func() { applied <- c.apply(ctx, giveUp) }() }) }
+	apply := func() {
+		once.Do(func() {
+			go func() {
+				err := c.apply(ctx)
+				if err != nil { // there are components that wait for what cannot be applied
+					giveUp(err)
+				}
+				applied <- err
+			}()
+		})
+	}
 	first, then := c.waves()
 	if err := c.rt.Start(ctx, first, func(s runtimes.Status) {
-		late.note(s)
+		note(s)
 		if s.Name == "kube-apiserver" && s.State == runtimes.Ready {
 			apply()
 		}
 	}); err != nil {
-		return err
+		return cause(ctx, err)
 	}
 	apply() // the API server may have been up before
 	if err := <-applied; err != nil {
 		return err
 	}
 	if len(then) > 0 {
-		if err := c.rt.Start(ctx, c.specs, late.note); err != nil {
+		if err := c.rt.Start(ctx, c.specs, note); err != nil {
 			return err
 		}
 	}
 	if wait.Ready > 0 {
-		if err := c.usable(ctx, late.note); err != nil {
+		if err := c.usable(ctx, note); err != nil {
 			return err
 		}
 	}
@@ -102,11 +117,9 @@ func (c *Cluster) beforeStart(ctx context.Context, observe Observe) error {
 	return nil
 }
 
-// apply sends the manifests of the components. When it cannot, since the API server is out of reach, it gives up the
-// start: there are components that wait for them.
-func (c *Cluster) apply(ctx context.Context, giveUp context.CancelCauseFunc) error {
+// apply sends the manifests of the components, when the API server is in reach.
+func (c *Cluster) apply(ctx context.Context) error {
 	if err := c.reach(ctx); err != nil {
-		giveUp(err)
 		return err
 	}
 	var plan components.Plan

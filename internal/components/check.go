@@ -86,8 +86,7 @@ func checkPairs(flag, example, text string, good func(string) bool) error {
 // checkHere refuses what would silently not be done.
 func checkHere(o *Options) error {
 	for field, value := range map[string]string{
-		"etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary, "kindBinary": o.KindBinary,
-		"etcdBinaryTar": o.EtcdBinaryTar, "prometheusBinaryTar": o.PrometheusBinaryTar, "jaegerBinaryTar": o.JaegerBinaryTar,
+		"etcdutlBinary": o.EtcdutlBinary, "kectlBinary": o.KectlBinary,
 	} {
 		if value != "" {
 			return fmt.Errorf("%s %s: kwokctl has no use for it", field, value)

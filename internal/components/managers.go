@@ -21,6 +21,7 @@ type manager struct {
 	namespace string // of its service account, whose rights it has
 	account   string
 	webhooks  bool   // the API server calls it
+	late      bool   // it says that it is ready before its webhooks are
 	config    string // what its configuration is called in a ConfigMap of its manifests; "" for none
 	program   string // in its image
 	ports     []Port
@@ -161,7 +162,13 @@ func operator(m manager) manager {
 		section(config, "leaderElection")["leaderElect"] = false // there is one
 		special(c, config)
 	}
-	m.probe = healthProbe(m.name)
+	m.probe = func(c Context) runtimes.Probe {
+		probe := healthProbe(m.name)(c)
+		if m.late { // somebody listens when all else is done
+			probe.Ready = "tcp://" + c.Addr(m.name, "webhook")
+		}
+		return probe
+	}
 	return m
 }
 
@@ -204,7 +211,7 @@ func jobset() manager {
 
 func lws() manager {
 	return operator(manager{
-		name: "lws", standard: "0.9.0", home: []string{release + "lws/releases/download/v%s/manifests.yaml"},
+		name: "lws", late: true, standard: "0.9.0", home: []string{release + "lws/releases/download/v%s/manifests.yaml"},
 		ports: []Port{
 			{"webhook", func(o *Options) *int { return &o.LwsPort }},
 			{"health", func(o *Options) *int { return &o.LwsHealthPort }},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kwokctl/internal/api"
+	"kwokctl/internal/kube"
 	"kwokctl/runtimes"
 )
 
@@ -83,6 +84,11 @@ func checkUser(c api.Component, i int, all []string, o *Options) error {
 		differ := Processes(o) && p.HostPort != 0 && p.Port != 0 && p.HostPort != p.Port
 		if p.Port < 0 || p.Port > 65535 || p.HostPort < 0 || p.HostPort > 65535 || differ {
 			return fmt.Errorf("%s: port %d, hostPort %d: want a port from 1 to 65535, and both the same for a process", at, p.Port, p.HostPort)
+		}
+	}
+	for i, text := range c.ManifestContents {
+		if err := kube.Check([]byte(text)); err != nil {
+			return fmt.Errorf("%s: manifestContents[%d]: %w", at, i, err)
 		}
 	}
 	return checkVolumes(at, c.Volumes, Contained(o))

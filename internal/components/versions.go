@@ -80,6 +80,17 @@ func Locate(o *Options, goos, goarch string) error {
 		locateImages(o, names, kube, etcd)
 		return nil
 	}
+	for _, old := range []struct {
+		program     *string
+		tar, member string
+	}{
+		{&o.EtcdBinary, o.EtcdBinaryTar, "etcd"}, {&o.PrometheusBinary, o.PrometheusBinaryTar, "prometheus"},
+		{&o.JaegerBinary, o.JaegerBinaryTar, "jaeger-all-in-one"},
+	} {
+		if *old.program == "" && old.tar != "" {
+			*old.program = old.tar + "#" + old.member
+		}
+	}
 	for _, row := range Table() {
 		if row.Binary == nil || *row.Binary(o) != "" || !slices.Contains(names, row.Name) {
 			continue

@@ -65,10 +65,10 @@ func TestAuditMisuse(t *testing.T) {
 }
 
 // TestAudit makes many requests, stops the cluster with a last one, and finds every one of them in the log, once.
-func TestAudit(t *testing.T) {
-	t.Parallel()
+func TestAudit(t *testing.T) { inProcessesAndContainers(t, testAudit) }
+
+func testAudit(t *testing.T, w *world) {
 	const requests, workers = 5000, 8
-	w := newWorld(t)
 	w.create("a", "--audit")
 	if policy := read(filepath.Join(w.cluster("a"), "config", "audit.yaml")); policy == "" || policy != w.ok("audit", "policy") {
 		t.Errorf("the policy of the cluster is not what audit policy prints:\n%s", policy)

@@ -14,8 +14,9 @@ import (
 )
 
 // TestKectl reads and writes etcd behind the API server's back.
-func TestKectl(t *testing.T) {
-	w := newWorld(t)
+func TestKectl(t *testing.T) { inProcessesAndContainers(t, testKectl) }
+
+func testKectl(t *testing.T, w *world) {
 	w.create("a")
 	w.ok("scale", "node", "--name", "a", "--replicas", "3")
 	kectl := func(args ...string) string {
@@ -122,8 +123,9 @@ spec:
 `
 
 // TestKectlPutMany writes nodes faster than the API server hears of them: none may be overlooked.
-func TestKectlPutMany(t *testing.T) {
-	w := newWorld(t)
+func TestKectlPutMany(t *testing.T) { inProcessesAndContainers(t, testKectlPutMany) }
+
+func testKectlPutMany(t *testing.T, w *world) {
 	w.create("a")
 	const count = 500
 	var nodes strings.Builder
@@ -142,16 +144,18 @@ func TestKectlPutMany(t *testing.T) {
 	w.eventually(30*time.Second, "no node is left", func() bool { return w.kubectl("a", "get", "nodes", "-o", "name") == "" })
 }
 
-func TestKectlKnowsThePrefix(t *testing.T) {
-	w := newWorld(t)
+func TestKectlKnowsThePrefix(t *testing.T) { inProcessesAndContainers(t, testKectlKnowsThePrefix) }
+
+func testKectlKnowsThePrefix(t *testing.T, w *world) {
 	w.create("a", "--extra-args", "kube-apiserver=etcd-prefix=/elsewhere")
 	if got := w.ok("--name", "a", "kectl", "get", "ns", "default"); got != "/elsewhere/namespaces/default\n" {
 		t.Errorf("%q", got)
 	}
 }
 
-func TestPools(t *testing.T) {
-	w := newWorld(t)
+func TestPools(t *testing.T) { inProcessesAndContainers(t, testPools) }
+
+func testPools(t *testing.T, w *world) {
 	w.create("a")
 	const flags = "name=data,replicas=3,zone=boston/chicago/seattle,label=disk=ssd|name=gpu,replicas=5,zone=london,capacity=nvidia.com/gpu:8,taint=gpu=yes:NoSchedule"
 	args := []string{"scale", "node", "--name", "a"}
@@ -199,7 +203,10 @@ spec:
 }
 
 func TestScaleTemplateOfDefaultFile(t *testing.T) {
-	w := newWorld(t)
+	inProcessesAndContainers(t, testScaleTemplateOfDefaultFile)
+}
+
+func testScaleTemplateOfDefaultFile(t *testing.T, w *world) {
 	w.create("a")
 	template := func(value string) string {
 		return "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokctlResource\nmetadata: {name: note}\nparameters: {who: " + value + "}\n" +
@@ -230,8 +237,9 @@ func TestScaleTemplateOfDefaultFile(t *testing.T) {
 	w.fails(1, []string{"cat", "node, pod"}, "scale", "cat", "--name", "a")
 }
 
-func TestKubeconfigForOthers(t *testing.T) {
-	w := newWorld(t)
+func TestKubeconfigForOthers(t *testing.T) { inProcessesAndContainers(t, testKubeconfigForOthers) }
+
+func testKubeconfigForOthers(t *testing.T, w *world) {
 	const before = "apiVersion: v1\nkind: Config\ncontexts:\n- name: mine\n  context: {cluster: mine}\ncurrent-context: mine\n"
 	if err := os.WriteFile(w.kubeconfig(), []byte(before), 0o600); err != nil {
 		t.Fatal(err)

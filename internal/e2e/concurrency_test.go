@@ -56,9 +56,9 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // TestSameName runs creates of the same name at once. The first makes it, the others wait, say for whom, and find it.
-func TestSameName(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestSameName(t *testing.T) { inProcessesAndContainers(t, testSameName) }
+
+func testSameName(t *testing.T, w *world) {
 	var runs []*running
 	for range 3 {
 		runs = append(runs, w.begin(w.command(t.Context(), "create", "cluster", "--name", "same", "--wait", "120s")))

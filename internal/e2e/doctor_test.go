@@ -32,8 +32,9 @@ func (w *world) findings(code int, args ...string) string {
 	return b.String()
 }
 
-func TestDoctor(t *testing.T) {
-	w := newWorld(t)
+func TestDoctor(t *testing.T) { inProcessesAndContainers(t, testDoctor) }
+
+func testDoctor(t *testing.T, w *world) {
 	has := func(code int, want string, args ...string) {
 		t.Helper()
 		if got := w.findings(code, args...); !strings.Contains(got, want) {

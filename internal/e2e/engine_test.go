@@ -126,8 +126,9 @@ func TestServerKilledUnderLoad(t *testing.T) {
 }
 
 // A Stage that moves in circles is slowed, and nothing else is.
-func TestCirclesDoNotStarve(t *testing.T) {
-	w := newWorld(t)
+func TestCirclesDoNotStarve(t *testing.T) { inProcessesAndContainers(t, testCirclesDoNotStarve) }
+
+func testCirclesDoNotStarve(t *testing.T, w *world) {
 	w.create("circle", "--enable-crds", "Stage")
 	w.ok("scale", "node", "--replicas", "5", "--name", "circle")
 	w.apply("circle", `

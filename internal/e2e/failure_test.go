@@ -110,3 +110,32 @@ func TestUnreadableData(t *testing.T) {
 	w.ok("start", "cluster", "--name", "data", "--wait", "60s")
 	w.ready("data")
 }
+
+// TestUserComponents holds that create fails when what the user describes cannot be: manifests of kinds that are not
+// there, which others wait for, and programs that end at once.
+func TestUserComponents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, tt := range map[string]struct{ component, words string }{
+		"manifest": {`{name: h, command: [sleep, "1000"], manifestContents: ["apiVersion: nope.io/v1\nkind: Foo\nmetadata: {name: a}"]}`, "find kind Foo of nope.io/v1"},
+		"ends":     {`{name: h, command: [sh, -c, "echo why; exit 3"], links: [kube-apiserver]}`, "start h: exit status 3"},
+	} {
+		config := filepath.Join(w.home, name+".yaml")
+		write(t, config, configHead+"components:\n- "+tt.component+"\n")
+		r := w.run("create", "cluster", "--name", name, "-c", config)
+		if r.code != 1 || !strings.Contains(r.stderr, tt.words) || r.took > 15*time.Second {
+			t.Errorf("%s: exit status %d after %s: %s", name, r.code, r.took, r.stderr)
+		}
+		w.gone(name)
+	}
+	// One that goes on living, and says nothing of its health, is ready when its manifests are there.
+	config := filepath.Join(w.home, "good.yaml")
+	write(t, config, configHead+`components:
+- {name: h, command: [sleep, "1000"], manifestContents: ["apiVersion: v1\nkind: ConfigMap\nmetadata: {name: brought}"]}
+`)
+	w.create("good", "-c", config)
+	w.kubectl("good", "get", "configmap", "brought")
+	if got := w.status("good"); got != "Ready" {
+		t.Errorf("the cluster is %s", got)
+	}
+}

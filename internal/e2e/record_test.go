@@ -128,9 +128,9 @@ func (w *world) clean(name string) {
 // TestReplay records a history, deletes everything and plays it: all is as it was, UIDs included. It does so in the
 // cluster that was recorded and in another one, from the file as it is and compressed on standard input, by each of the
 // commands.
-func TestReplay(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestReplay(t *testing.T) { inProcessesAndContainers(t, testReplay) }
+
+func testReplay(t *testing.T, w *world) {
 	w.create("r")
 	path, zipped := filepath.Join(w.home, "run.yaml"), filepath.Join(w.home, "run.yaml.gz")
 	first := w.recorder("snapshot", "record", "--name", "r", "--path", path)

@@ -98,9 +98,10 @@ func (w *world) playedByHolders(cluster, deployment string, pods int) {
 
 // TestReplicas lets up to three controllers share nodes. The second says who has them; when one comes or goes, the
 // others make room or take over.
-func TestReplicas(t *testing.T) {
+func TestReplicas(t *testing.T) { inProcessesAndContainers(t, testReplicas) }
+
+func testReplicas(t *testing.T, w *world) {
 	const nodes, pods, duration = 60, 300, 6 * time.Second
-	w := newWorld(t)
 	w.create("many", "--disable", "kwok-controller")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "many")
 	w.file("signed.yaml", signed)

@@ -59,9 +59,9 @@ func TestRestoreStopped(t *testing.T) {
 }
 
 // TestRestoreWhileWatched restores while clients hold resource versions: those are refused, and newer ones are newer.
-func TestRestoreWhileWatched(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestRestoreWhileWatched(t *testing.T) { inProcessesAndContainers(t, testRestoreWhileWatched) }
+
+func testRestoreWhileWatched(t *testing.T, w *world) {
 	w.create("seen")
 	db := filepath.Join(w.home, "s.db")
 	w.ok("snapshot", "save", "--name", "seen", "--path", db)

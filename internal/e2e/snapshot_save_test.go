@@ -15,9 +15,9 @@ import (
 
 // TestSaveWhileWritten saves objects of two kinds while somebody writes first one and then the other: of one moment,
 // the first is never behind the second, and at most one ahead.
-func TestSaveWhileWritten(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestSaveWhileWritten(t *testing.T) { inProcessesAndContainers(t, testSaveWhileWritten) }
+
+func testSaveWhileWritten(t *testing.T, w *world) {
 	w.create("busy")
 	client, base := w.visitor("busy", "ca", "admin"), w.server("busy")+"/api/v1/namespaces/default/"
 	put := func(method, path, kind string, n int) {

@@ -52,9 +52,9 @@ func testSnapshotRoundTrip(t *testing.T, w *world) {
 }
 
 // TestExport exports a cluster as a user who may read some of it, and simulates it in another.
-func TestExport(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestExport(t *testing.T) { inProcessesAndContainers(t, testExport) }
+
+func testExport(t *testing.T, w *world) {
 	w.create("real")
 	w.furnish("real")
 	w.kubectl("real", "taint", "node", "node-000000", "dedicated=db:NoSchedule")

@@ -87,8 +87,9 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: painter}]
 `
 
-func TestStagesOfAnyKind(t *testing.T) {
-	w := newWorld(t)
+func TestStagesOfAnyKind(t *testing.T) { inProcessesAndContainers(t, testStagesOfAnyKind) }
+
+func testStagesOfAnyKind(t *testing.T, w *world) {
 	w.create("any", "--enable-crds", "Stage")
 	w.apply("any", everyStep)
 	ready := func(stage string) string {
@@ -115,8 +116,9 @@ func TestStagesOfAnyKind(t *testing.T) {
 	w.kubectl("any", "delete", "widget", "a", "--timeout", "10s") // returns when it is gone
 }
 
-func TestStagesLive(t *testing.T) {
-	w := newWorld(t)
+func TestStagesLive(t *testing.T) { inProcessesAndContainers(t, testStagesLive) }
+
+func testStagesLive(t *testing.T, w *world) {
 	w.create("live", "--enable-crds", "Stage")
 	w.ok("scale", "node", "--replicas", "2", "--name", "live")
 	w.kubectl("live", "create", "deployment", "web", "--image", "nginx", "--replicas", "10")

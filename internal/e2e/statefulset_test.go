@@ -35,11 +35,11 @@ spec:
 // TestOrderedStatefulSet makes sets whose pods come one after the other, each on a node of its own, spread over four
 // zones: one pod that hangs holds up all that follow.
 func TestOrderedStatefulSet(t *testing.T) {
+	w := newWorld(t)
 	runs, replicas, nodes := 1, 24, 30
 	if *soak > 0 {
 		runs, replicas, nodes = *soak, 128, 131
 	}
-	w := newWorld(t)
 	w.create("ring")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(nodes), "--name", "ring")
 	for zone := range 4 {

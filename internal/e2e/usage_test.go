@@ -10,9 +10,9 @@ import (
 )
 
 // Nodes answer what Metrics and usages in files and in the cluster say, and tell Prometheus where.
-func TestUsage(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestUsage(t *testing.T) { inProcessesAndContainers(t, testUsage) }
+
+func testUsage(t *testing.T, w *world) {
 	args := []string{"--enable-crds", "ResourceUsage"}
 	for _, bundle := range []string{"resource", "usage"} {
 		dir, err := filepath.Abs("../../kustomize/metrics/" + bundle)

@@ -84,6 +84,12 @@ func Apply(ctx context.Context, cfg *rest.Config, manifests []byte) error {
 	return c.applyAll(ctx, rest, patience)
 }
 
+// Check tells what Apply could not read.
+func Check(manifests []byte) error {
+	_, err := parse(manifests)
+	return err
+}
+
 // look is how often the API server is asked for what it does a moment later.
 const look = 50 * time.Millisecond
 

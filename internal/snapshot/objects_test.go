@@ -209,6 +209,14 @@ metadata: {name: b, namespace: elsewhere, uid: v, ownerReferences: [{apiVersion:
 	if refs := m.OwnerReferences; len(refs) != 2 || refs[0].UID != "there" || refs[1].UID != "u" {
 		t.Errorf("owners: %v", refs)
 	}
+	for text, want := range map[string]string{
+		`{"kind":"A","metadata":{"name":"a"}}`: `{"kind":"A","metadata":{"name":"a"}}`,
+		`{"kind":"A","metadata":{"name":"a","ownerReferences":[{"kind":"B","name":"b","uid":"gone"},{"apiVersion":"v1","kind":"C","name":"c","uid":"u"}]}}`: `{"kind":"A","metadata":{"name":"a","ownerReferences":[{"apiVersion":"v1","kind":"C","name":"c","uid":"u"}]}}` + "\n",
+	} {
+		if got, err := o.relinked([]byte(text)); err != nil || string(got) != want {
+			t.Errorf("%s became %s, %v", text, got, err)
+		}
+	}
 }
 
 func TestEncode(t *testing.T) {

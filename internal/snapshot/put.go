@@ -147,9 +147,13 @@ func (p *putter) put(ctx context.Context, d Document) error {
 		d.JSON = text
 	}
 	if h.Metadata.UID == "" {
+		text, err := p.relinked(d.JSON)
+		if err != nil {
+			return err
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.unmade = append(p.unmade, unmade{h, d.JSON})
+		p.unmade = append(p.unmade, unmade{h, text})
 		return nil
 	}
 	object, err := decode(kind, d.JSON)
@@ -197,6 +201,16 @@ func (o *Objects) relink(object metav1.Object) {
 		}
 	}
 	object.SetOwnerReferences(refs)
+}
+
+// relinked is relink for an object that is sent as it is.
+func (o *Objects) relinked(text []byte) ([]byte, error) {
+	var object unstructured.Unstructured
+	if err := object.UnmarshalJSON(text); err != nil || len(object.GetOwnerReferences()) == 0 {
+		return text, err
+	}
+	o.relink(&object)
+	return object.MarshalJSON()
 }
 
 // apply sends what has to be made to the API server.

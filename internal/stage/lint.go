@@ -26,6 +26,11 @@ type linter struct {
 // Check returns the first mistake that keeps one of the stages, of any kinds, from being compiled.
 func Check(stages []*api.Stage) error {
 	for _, s := range stages {
+		if s.Spec.Selector == nil { // it matches nothing, but what it says is to be right
+			all := *s
+			all.Spec.Selector = &api.Selector{}
+			s = &all
+		}
 		if _, errs := Compile([]*api.Stage{s}, virtualFuncs("v0", &virtual{})); len(errs) > 0 {
 			return errs[0]
 		}

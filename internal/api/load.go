@@ -191,16 +191,35 @@ func (d document) raw(name string, text []byte) (Object, error) {
 // unknownField and wrongType find the field in the messages of the JSON readers.
 var (
 	unknownField = regexp.MustCompile(`field "([^"]+)"`)
-	wrongType    = regexp.MustCompile(`cannot unmarshal (\S+) into Go struct field (\S+?)\.(\S+) of type (\S+)`)
+	wrongType    = regexp.MustCompile(`cannot unmarshal (\S+(?: \S+)?) into Go struct field (\S+?)\.(\S+) of type (\S+)`)
 	yamlLine     = regexp.MustCompile(`line (\d+): `)
 )
+
+// TypeInWords says what a Go type looks like in a file.
+func TypeInWords(goType string) string {
+	switch t := strings.TrimPrefix(goType, "*"); {
+	case strings.HasPrefix(t, "[]"):
+		return "a list"
+	case strings.HasPrefix(t, "int"):
+		return "a whole number"
+	case strings.HasPrefix(t, "uint"):
+		return "a whole number that is not negative"
+	case strings.HasPrefix(t, "float"):
+		return "a number"
+	case t == "bool":
+		return "true or false"
+	case t == "string":
+		return "text"
+	}
+	return "an object"
+}
 
 func (d document) decode(name string, text []byte, k Kind) (Object, error) {
 	o := k.New()
 	strict, err := sjson.UnmarshalStrict(text, o)
 	if err != nil {
 		if m := wrongType.FindStringSubmatch(err.Error()); m != nil {
-			return nil, fmt.Errorf("%s:%d: %s: want %s, not %s", name, d.lineOf(m[3]), m[3], m[4], m[1])
+			return nil, fmt.Errorf("%s:%d: %s: want %s, not %s", name, d.lineOf(m[3]), m[3], TypeInWords(m[4]), m[1])
 		}
 		return nil, fmt.Errorf("%s:%d: %w", name, d.line, err)
 	}

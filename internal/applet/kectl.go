@@ -110,7 +110,8 @@ func (f *kectlFlags) run(do func(ctx context.Context, f *kectlFlags, s *kectl.St
 
 func (f *kectlFlags) connect(ctx context.Context) (*clientv3.Client, error) {
 	f.config.Context, f.config.Logger, f.config.Endpoints = ctx, zap.NewNop(), strings.Split(f.endpoints, ",")
-	if f.tls.CertFile != "" || f.tls.KeyFile != "" || f.tls.TrustedCAFile != "" || f.tls.InsecureSkipVerify {
+	local := strings.HasPrefix(f.endpoints, "unix:") // where nobody speaks TLS
+	if !local && (f.tls.CertFile != "" || f.tls.KeyFile != "" || f.tls.TrustedCAFile != "" || f.tls.InsecureSkipVerify) {
 		config, err := f.tls.ClientConfig()
 		if err != nil {
 			return nil, fmt.Errorf("read certificates: %w", err)

@@ -145,7 +145,7 @@ func exitStatus(err error) int {
 }
 
 // errorText drops what errors.Join adds when only one error is left, and keeps lines that belong to an error.
-func errorText(err error) string { return strings.TrimRight(err.Error(), "\n") }
+func errorText(err error) string { return inWords(strings.TrimRight(err.Error(), "\n")) }
 
 func newRoot(env *Env) *cobra.Command {
 	cobra.EnablePrefixMatching = false // etcd's tools, which are linked in, turn it on for all

@@ -125,6 +125,22 @@ func TestReplaceHost(t *testing.T) {
 	}
 }
 
+func TestInWords(t *testing.T) {
+	for text, want := range map[string]string{
+		`read x: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal string into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\"" }`: "read x: want an object, not string",
+		`json: cannot unmarshal string into Go value of type v1.Policy`:                                "want an object, not string",
+		`cannot unmarshal number 1.5 into Go struct field Options.options.count of type int; and more`: "options.count: want a whole number, not number 1.5; and more",
+		`cannot unmarshal object into Go struct field A.list of type []string`:                         "list: want a list, not object",
+		`invalid value of X=maybe, err: strconv.ParseBool: parsing "maybe": invalid syntax`:            `invalid value of X=maybe, err: "maybe": want true or false`,
+		`strconv.ParseFloat: parsing "x": invalid syntax`:                                              `"x": want a number`,
+		`nothing of the kind`: `nothing of the kind`,
+	} {
+		if got := inWords(text); got != want {
+			t.Errorf("%s\n got %s\nwant %s", text, got, want)
+		}
+	}
+}
+
 func TestJoinLevel(t *testing.T) {
 	for text, want := range map[string]string{
 		"-v -4 get clusters": "-v=-4 get clusters", "get clusters --v -4": "get clusters --v=-4", "-v 4 get": "-v 4 get", "-v -x": "-v -x",

@@ -50,7 +50,7 @@ func newCreate(env *Env) *cobra.Command {
 		if err := components.Selection(cfg, req.Others); err != nil {
 			return err
 		}
-		if err := checkPools(docs.rest); err != nil {
+		if err := checkScale(docs.rest); err != nil {
 			return err
 		}
 		more, err := components.Objects(&cfg.Options, req.Others)
@@ -90,10 +90,16 @@ func (e *Env) kubeconfig(flag string, given bool) (string, error) {
 	return path, nil
 }
 
-// checkPools tells what is wrong with the node pools that scale is to read from the same files later.
-func checkPools(docs []api.Object) error {
+// checkScale tells what is wrong with the templates and node pools that scale is to read from the same files later.
+func checkScale(docs []api.Object) error {
+	var jobs []scale.Job
+	for _, r := range api.Of[*api.KwokctlResource](docs) {
+		jobs = append(jobs, scale.Job{Kind: r.Metadata.Name, Name: "any", Resource: r})
+	}
 	for _, p := range api.Of[*api.NodePool](docs) {
-		job := scale.Job{Kind: "node", Name: p.Metadata.Name, Replicas: p.Replicas, SerialLength: serialLength, Pool: p}
+		jobs = append(jobs, scale.Job{Kind: "node", Name: p.Metadata.Name, Replicas: p.Replicas, SerialLength: serialLength, Pool: p})
+	}
+	for _, job := range jobs {
 		if err := job.Check(); err != nil {
 			return err
 		}

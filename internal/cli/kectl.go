@@ -9,7 +9,7 @@ import (
 // newKectl makes the command that reads and writes the cluster's etcd.
 func newKectl(env *Env, name, short string, more ...string) *cobra.Command {
 	cmd := tool(env, "kectl", short, func(c *cluster.Cluster) ([]string, error) {
-		path, _, err := c.ShortEtcdSocket() // good for the life of this process, which is about to become kectl
+		path, err := env.etcdSocket(c)
 		return append([]string{"--endpoints=unix://" + path, "--prefix=" + c.EtcdPrefix()}, more...), err
 	})
 	cmd.Use = name

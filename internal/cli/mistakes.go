@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,4 +83,26 @@ var wants = map[string]string{
 	"int64":    "a whole number",
 	"uint":     "a whole number that is not negative",
 	"uint64":   "a whole number that is not negative",
+}
+
+// What the parsers of Go say of values.
+var (
+	wrongType   = regexp.MustCompile(`(?:error unmarshaling JSON: )?(?:while decoding JSON: )?(?:json: )?cannot unmarshal (\w+(?: [-\d.eE+]+)?) into Go (?:struct field \w+\.(\S+)|value) of type (struct \{.*\}|[^\s;,]+)`)
+	wrongNumber = regexp.MustCompile(`strconv\.Parse(Bool|Int|Uint|Float): parsing ("[^"]*"): (?:invalid syntax|value out of range)`)
+)
+
+// inWords says it in the user's words.
+func inWords(text string) string {
+	text = wrongType.ReplaceAllStringFunc(text, func(found string) string {
+		m := wrongType.FindStringSubmatch(found)
+		field := ""
+		if m[2] != "" {
+			field = m[2] + ": "
+		}
+		return field + "want " + api.TypeInWords(m[3]) + ", not " + m[1]
+	})
+	return wrongNumber.ReplaceAllStringFunc(text, func(found string) string {
+		m := wrongNumber.FindStringSubmatch(found)
+		return m[2] + ": want " + wants[strings.ToLower(strings.Replace(m[1], "Float", "Float64", 1))]
+	})
 }

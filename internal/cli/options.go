@@ -135,7 +135,7 @@ func (e *Env) configuration(set *pflag.FlagSet) (*api.KwokctlConfiguration, *doc
 		return nil, nil, err
 	}
 	if level != slog.LevelInfo {
-		err = components.Verbosity(&cfg.Options, level)
+		err = components.Verbosity(cfg, level)
 	}
 	return cfg, docs, err
 }

@@ -39,6 +39,7 @@ func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText str
 	f.StringVar(&o.path, "path", "", path)
 	if formatText != "" {
 		f.StringVar(&o.format, "format", format, formatText)
+		_ = cmd.RegisterFlagCompletionFunc("format", complete(-1, func() []string { return []string{formatEtcd, formatK8s} }))
 	}
 	f.StringSliceVar(&o.filter.Kinds, "filter", nil, "kinds of objects, as resource, resource.group or resource.version.group; all but events and leases when not given")
 	f.StringSliceVarP(&o.filter.Namespaces, "namespace", "n", nil, "namespaces of objects; all when not given")

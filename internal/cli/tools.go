@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,9 +47,20 @@ func newKubectl(env *Env) *cobra.Command {
 
 func newEtcdctl(env *Env) *cobra.Command {
 	return tool(env, "etcdctl", "Run etcdctl on the cluster's etcd", func(c *cluster.Cluster) ([]string, error) {
-		path, _, err := c.ShortEtcdSocket() // good for the life of this process, which is about to become etcdctl
+		path, err := env.etcdSocket(c)
 		return []string{"--endpoints=unix://" + path}, err
 	})
+}
+
+// etcdSocket is where etcd is reached, for the life of this process, which is about to become another program.
+func (e *Env) etcdSocket(c *cluster.Cluster) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	if err := c.EtcdRuns(ctx); err != nil && !e.dryRun {
+		return "", err
+	}
+	path, _, err := c.ShortEtcdSocket()
+	return path, err
 }
 
 // tool is a command that becomes an embedded program. All that follows its name belongs to that program.

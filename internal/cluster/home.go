@@ -147,6 +147,9 @@ func (h Home) Open(name string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cluster %q: %w", name, err)
 	}
+	if !h.ours(name) { // upstream's, perhaps, whose keys and data are of another kind
+		return nil, fmt.Errorf("cluster %q: %s is none of this program's: it has no %s", name, h.dir(name), markerFile)
+	}
 	objs, err := api.Load(bytes.NewReader(data), path)
 	if err != nil {
 		return nil, damaged(name, path, err)

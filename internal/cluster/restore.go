@@ -107,12 +107,22 @@ func (h Home) Restore(ctx context.Context, name string, r Restore) error {
 
 // Running returns an error unless the API server and etcd can be asked.
 func (c *Cluster) Running(ctx context.Context) error {
+	return c.none(ctx, func(s runtimes.Spec, state runtimes.State) bool { return core(s) && state != runtimes.Ready })
+}
+
+// EtcdRuns returns an error when nobody could answer at etcd's socket.
+func (c *Cluster) EtcdRuns(ctx context.Context) error {
+	return c.none(ctx, func(s runtimes.Spec, state runtimes.State) bool { return s.Name == "etcd" && state == runtimes.Stopped })
+}
+
+// none returns an error when a component is in a state that is bad.
+func (c *Cluster) none(ctx context.Context, bad func(runtimes.Spec, runtimes.State) bool) error {
 	list, err := c.Status(ctx)
 	if err != nil {
 		return err
 	}
 	for i, s := range c.specs {
-		if core(s) && list[i].State != runtimes.Ready {
+		if bad(s, list[i].State) {
 			return fmt.Errorf("cluster %q: %s is %s; kwokctl start cluster --name %[1]s", c.Name, s.Name, list[i].State)
 		}
 	}

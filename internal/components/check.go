@@ -2,10 +2,13 @@ package components
 
 import (
 	"fmt"
+	"net"
+	"path"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // What etcd's database may be limited to, in bytes: with less than that a cluster does not start.
@@ -43,14 +46,21 @@ func checkServing(o *Options) error {
 		return fmt.Errorf("insecureKubeconfig: needs kubeApiserverInsecurePort")
 	case !slices.Contains([]string{"", "127.0.0.1", "0.0.0.0", "::"}, o.BindAddress):
 		return fmt.Errorf("bindAddress %q: allowed are 127.0.0.1, and 0.0.0.0 and :: for all addresses", o.BindAddress)
+	case slices.ContainsFunc(o.KubeApiserverCertSANs, func(s string) bool { return !hostname(s) }):
+		return fmt.Errorf("kubeApiserverCertSANs %q: want names and addresses of hosts", o.KubeApiserverCertSANs)
 	case o.EtcdPeerPort != 0:
 		return fmt.Errorf("etcdPeerPort %d: etcd has no peers; it listens for them on a unix socket", o.EtcdPeerPort)
 	}
 	return nil
 }
 
+// hostname tells whether a certificate can be for a name, *.x included, or for an address.
+func hostname(s string) bool {
+	return net.ParseIP(s) != nil || len(validation.IsDNS1123Subdomain(strings.TrimPrefix(strings.ToLower(s), "*."))) == 0
+}
+
 func checkEtcd(o *Options) error {
-	if !strings.HasPrefix(o.EtcdPrefix, "/") || len(o.EtcdPrefix) < 2 || strings.HasSuffix(o.EtcdPrefix, "/") || strings.ContainsAny(o.EtcdPrefix, " \t\n") {
+	if !strings.HasPrefix(o.EtcdPrefix, "/") || len(o.EtcdPrefix) < 2 || path.Clean(o.EtcdPrefix) != o.EtcdPrefix || strings.ContainsAny(o.EtcdPrefix, " \t\n") {
 		return fmt.Errorf("etcd-prefix %q: want a path such as /registry", o.EtcdPrefix)
 	}
 	q, err := resource.ParseQuantity(o.EtcdQuotaBackendSize)

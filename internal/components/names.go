@@ -112,32 +112,32 @@ func Check(cfg *api.KwokctlConfiguration) error {
 	return errors.Join(checkPatches(cfg, append(names, userNames(cfg, names)...)), checkOptions(o))
 }
 
-// Verbosity lets the components of a cluster log as much as was asked of this program, with extra arguments that the
-// user's own ones follow.
-func Verbosity(o *Options, level slog.Level) error {
-	names, err := Names(o)
+// Verbosity lets the components of a cluster log as much as was asked of this program, by patches before those of the
+// user's.
+func Verbosity(cfg *api.KwokctlConfiguration, level slog.Level) error {
+	names, err := Names(&cfg.Options)
 	if err != nil || level == slog.LevelInfo {
 		return err
 	}
-	var args []string
+	word := strings.ToLower(named(level))
+	var patches []api.ComponentsPatches
 	for _, name := range names {
+		key, value := "v", fmt.Sprint(max(0, -int(level)))
 		switch name {
 		case InsecureProxy: // says nothing anyway
-		case "etcd":
-			args = append(args, "etcd=log-level="+strings.ToLower(named(level)))
+			continue
+		case "etcd", "jaeger":
+			key, value = "log-level", word
 		case "kwok-controller":
-			args = append(args, "kwok-controller=v="+named(level))
+			value = named(level)
 		case "prometheus":
-			args = append(args, "prometheus=log.level="+strings.ToLower(named(level)))
-		case "jaeger":
-			args = append(args, "jaeger=log-level="+strings.ToLower(named(level)))
+			key, value = "log.level", word
 		case "jobset", "lws", "kueue": // whose library knows no warnings
-			args = append(args, name+"=zap-log-level="+strings.ToLower(strings.Replace(named(level), "WARN", "ERROR", 1)))
-		default:
-			args = append(args, fmt.Sprintf("%s=v=%d", name, max(0, -int(level))))
+			key, value = "zap-log-level", strings.Replace(word, "warn", "error", 1)
 		}
+		patches = append(patches, api.ComponentsPatches{Name: name, ExtraArgs: []api.ExtraArg{{Key: key, Value: &value}}})
 	}
-	o.ExtraArgs = append(args, o.ExtraArgs...)
+	cfg.ComponentsPatches = append(patches, cfg.ComponentsPatches...)
 	return nil
 }
 

@@ -111,6 +111,9 @@ func checkVolumes(at string, volumes []api.Volume, contained bool) error {
 		if v.HostPath == "" || !strings.HasPrefix(v.MountPath, "/") {
 			return fmt.Errorf("%s: volume %q: hostPath %q, mountPath %q: want both, and the latter to begin with /", at, v.Name, v.HostPath, v.MountPath)
 		}
+		if types := append(mountTypes(), "FileOrCreate", "CharDevice", "BlockDevice"); !slices.Contains(types, v.PathType) {
+			return fmt.Errorf("%s: volume %q: pathType %q: allowed are %s, and none", at, v.Name, v.PathType, strings.Join(types[1:], ", "))
+		}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -201,6 +202,9 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	}
 	if !chosen && !f.set.Changed("cidr") {
 		cfg.opts.CIDR = wideCIDR
+	}
+	if _, err := netip.ParsePrefix(cfg.opts.CIDR); err != nil {
+		return config{}, usageError{fmt.Errorf("cidr %q: want one such as 10.0.0.0/24", cfg.opts.CIDR)}
 	}
 	if cfg.seed == 0 {
 		cfg.seed = rand.Uint64()

@@ -156,6 +156,15 @@ func TestForeignDirectory(t *testing.T) {
 	if got := differ(before, tree(w.cluster("theirs"))); len(got) > 0 {
 		t.Errorf("changed: %q", got)
 	}
+	// One that another kwokctl has made looks more like ours.
+	write(t, filepath.Join(w.cluster("theirs"), "kwok.yaml"), configHead+"status: {version: 0.7.0}\n")
+	before = tree(w.cluster("theirs"))
+	for _, args := range [][]string{{"create", "cluster"}, {"start", "cluster"}, {"stop", "cluster"}, {"get", "components"}, {"delete", "cluster"}} {
+		w.oneLine(args[0], w.run(append(args, "--name", "theirs")...), w.cluster("theirs"))
+	}
+	if got := differ(before, tree(w.cluster("theirs"))); len(got) > 0 {
+		t.Errorf("changed: %q", got)
+	}
 	if err := os.RemoveAll(w.cluster("theirs")); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,13 @@ func TestRenewal(t *testing.T) {
 	w := newWorld(t)
 	w.create("old")
 	w.ok("stop", "cluster", "--name", "old")
+	for _, args := range []string{"scale node", "etcdctl get x", "kectl get nodes", "snapshot save --path x.db"} {
+		r := w.run(append([]string{"--name", "old"}, strings.Fields(args)...)...)
+		w.oneLine(args, r, "is Stopped", "kwokctl start cluster")
+		if r.took > 2*time.Second {
+			t.Errorf("%s: took %s", args, r.took)
+		}
+	}
 	dir := filepath.Join(w.cluster("old"), "pki")
 	cert, key, err := pki.Sign([]byte(read(filepath.Join(dir, "ca.crt"))), []byte(read(filepath.Join(dir, "ca.key"))), "kwok-admin", []string{"system:masters"}, time.Now().AddDate(0, 0, -330))
 	if err != nil {

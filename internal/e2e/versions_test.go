@@ -159,7 +159,7 @@ func TestArtifacts(t *testing.T) {
 	if got := w.ok("get", "artifacts", "-o", "json"); !strings.Contains(got, `"location": "https://mirror/k/kube-apiserver"`) {
 		t.Error(got)
 	}
-	w.fails(1, []string{"binary and image"}, "get", "artifacts", "--filter", "x")
+	w.fails(1, []string{"binary, image, manifest"}, "get", "artifacts", "--filter", "x")
 	w.fails(1, []string{"runtime"}, "get", "artifacts", "--runtime", "x")
 	const images = "registry.k8s.io/kube-apiserver:v1.35.2\nregistry.k8s.io/kube-controller-manager:v1.35.2\nregistry.k8s.io/kube-scheduler:v1.35.2\n"
 	if got := w.ok("get", "artifacts", "--runtime", "docker"); got != images {

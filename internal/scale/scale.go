@@ -95,6 +95,15 @@ func (j Job) Check() error {
 	if _, err := compilePool(j.Pool); err != nil {
 		return err
 	}
+	if j.Resource != nil {
+		params, err := parameters(j.Resource.Parameters, j.Params)
+		if err == nil {
+			_, err = newRenderer(j, params, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	switch {
 	case j.Replicas < 0 || j.Replicas > maxReplicas:
 		return fmt.Errorf("scale %s: replicas %d: must be 0 to %d", j.Name, j.Replicas, maxReplicas)

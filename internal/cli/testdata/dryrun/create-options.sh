@@ -60,8 +60,9 @@ components:
   - --audit-log-maxsize=100
   - --audit-log-maxbackup=4
   - --shutdown-watch-termination-grace-period=500ms
-  - --profiling
   - --v=4
+  - --v=2
+  - --profiling
   links:
   - etcd
   live: https://127.0.0.1:26443/livez
@@ -143,6 +144,22 @@ components:
   name: helper
 componentsPatches:
 - extraArgs:
+  - key: log-level
+    value: debug
+  name: etcd
+- extraArgs:
+  - key: v
+    value: "4"
+  name: kube-apiserver
+- extraArgs:
+  - key: v
+    value: "4"
+  name: kube-controller-manager
+- extraArgs:
+  - key: v
+    value: "4"
+  name: kube-scheduler
+- extraArgs:
   - key: v
     value: "2"
   - key: etcd-prefix
@@ -170,10 +187,6 @@ options:
   etcdPrefix: /registry
   etcdQuotaBackendSize: 8Gi
   extraArgs:
-  - etcd=log-level=debug
-  - kube-apiserver=v=4
-  - kube-controller-manager=v=4
-  - kube-scheduler=v=4
   - etcd=heartbeat-interval=50
   heartbeatFactor: 1
   kubeAdmission: false
@@ -340,8 +353,9 @@ cd <home>/.kwok/clusters/x && \
   --audit-log-maxsize=100 \
   --audit-log-maxbackup=4 \
   --shutdown-watch-termination-grace-period=500ms \
-  --profiling \
   --v=4 \
+  --v=2 \
+  --profiling \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
   2>&1 \
   &

@@ -120,9 +120,10 @@ func (w *world) happen(name string) {
 // clean deletes what happen made.
 func (w *world) clean(name string) {
 	w.t.Helper()
-	w.kubectl(name, "delete", "crd,deployments,nodes", "--all", "--wait=true")
+	w.kubectl(name, "delete", "crd,deployments", "--all", "--wait=true")
 	w.kubectl(name, "delete", "service", "dns")
 	w.eventually(time.Minute, "all pods are gone", func() bool { return w.kubectl(name, "get", "pods", "-o", "name") == "" })
+	w.kubectl(name, "delete", "nodes", "--all", "--wait=true") // before, nobody but a collector would end their pods, after a minute
 }
 
 // TestReplay records a history, deletes everything and plays it: all is as it was, UIDs included. It does so in the

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"k8s.io/client-go/rest"
-
 	"kwokctl/internal/components"
 	"kwokctl/internal/kube"
 )
@@ -28,11 +26,7 @@ func (c *Cluster) reach(ctx context.Context) error {
 	if !components.Contained(&c.Config.Options) {
 		return nil
 	}
-	config, err := kube.Connect(c.Kubeconfig(), "")
-	if err != nil {
-		return err
-	}
-	client, err := rest.HTTPClientFor(config)
+	_, client, err := c.http()
 	if err != nil {
 		return err
 	}

@@ -72,13 +72,19 @@ func (l *lateness) explain(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(late, ", "))
 }
 
-// usable returns when the default service account exists and the API server admits nodes and pods.
-func (c *Cluster) usable(ctx context.Context, note Observe) error {
+// http returns how the API server is reached, as the administrator of the cluster. Close the client's connections.
+func (c *Cluster) http() (*rest.Config, *http.Client, error) {
 	config, err := kube.Connect(c.Kubeconfig(), "")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	client, err := rest.HTTPClientFor(config)
+	return config, client, err
+}
+
+// usable returns when the default service account exists and the API server admits nodes and pods.
+func (c *Cluster) usable(ctx context.Context, note Observe) error {
+	config, client, err := c.http()
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (c *Cluster) AuditLog() (audit.Log, error) {
 			if follow {
 				how = "follow"
 			}
-			return engine.Run(ctx, w, AuditApplet, how, since.UTC().Format(time.RFC3339Nano))
+			return engine.Run(ctx, w, follow, AuditApplet, how, since.UTC().Format(time.RFC3339Nano))
 		}
 	}
 	return log, nil

@@ -133,18 +133,22 @@ func (r *Runtime) guest(ctx context.Context, e *engine, cmd []string) (*session,
 }
 
 // Run runs a program of our image in the cluster directory of the containers, and copies what it says to w until it
-// ends or ctx does. Its input ends then too.
-func (r *Runtime) Run(ctx context.Context, w io.Writer, program string, args ...string) error {
+// ends or ctx does. Its input ends then too. With outlast, it does not end with a component that is stopped.
+func (r *Runtime) Run(ctx context.Context, w io.Writer, outlast bool, program string, args ...string) error {
 	e, err := r.open(ctx)
 	if e == nil || err != nil {
 		return err
 	}
 	defer e.Close()
-	have, err := r.containers(ctx, e)
-	if err != nil {
-		return ended(ctx, err)
+	in := ""
+	if !outlast {
+		have, err := r.containers(ctx, e)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		in = host(have, nil)
 	}
-	s, err := r.beside(ctx, e, host(have, nil), append([]string{"/bin/" + program}, args...)...)
+	s, err := r.beside(ctx, e, in, append([]string{"/bin/" + program}, args...)...)
 	if err != nil {
 		return ended(ctx, err)
 	}

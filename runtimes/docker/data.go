@@ -33,9 +33,6 @@ func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) erro
 	}
 	next := e.Volumes + 1
 	name := r.dataVolume(s, next)
-	if err := r.dropVolume(ctx, e, s, next); err != nil { // of a time when this was cut
-		return ended(ctx, err)
-	}
 	info, err := e.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return ended(ctx, wrap("ask the engine about itself", err))
@@ -52,7 +49,7 @@ func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) erro
 		return fmt.Errorf("create volume: %w", taken("volume", name))
 	}
 	if err := r.fill(ctx, e, s, name, image, dir); err != nil {
-		return ended(ctx, errors.Join(err, r.dropVolume(context.WithoutCancel(ctx), e, s, next)))
+		return ended(ctx, errors.Join(err, r.dropVolume(context.WithoutCancel(ctx), e, s, name)))
 	}
 	before := e.Volumes
 	e.Before, e.Volumes = &before, next
@@ -72,10 +69,13 @@ func (r *Runtime) fill(ctx context.Context, e *engine, s runtimes.Spec, volume, 
 	})
 }
 
+// carrierName ends the name of the container that files and data go into volumes by.
+const carrierName = "-copy"
+
 // carrier makes a container of our image, which never runs, for as long as do takes. A fresh volume takes owner and mode
 // from it.
 func (r *Runtime) carrier(ctx context.Context, e *engine, image string, mounts []mount.Mount, do func(name string) error) error {
-	name := r.project() + "-copy"
+	name := r.project() + carrierName
 	remove := func() {
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 		defer cancel()
@@ -144,15 +144,14 @@ func (r *Runtime) Revert(ctx context.Context, s runtimes.Spec) error {
 		return err
 	}
 	defer e.Close()
-	bad := e.Volumes
 	e.Volumes, e.Before = *e.Before, nil
 	if err := r.save(e.state); err != nil {
 		return err
 	}
-	return r.dropVolume(ctx, e, s, bad)
+	return r.settle(ctx, e, s)
 }
 
-// Settle removes the data of before a Replace.
+// Settle removes the data of before a Replace, and what one has left that was cut.
 func (r *Runtime) Settle(ctx context.Context, s runtimes.Spec) error {
 	e, err := r.open(ctx)
 	if e == nil || err != nil {
@@ -162,20 +161,34 @@ func (r *Runtime) Settle(ctx context.Context, s runtimes.Spec) error {
 	return r.settle(ctx, e, s)
 }
 
+// settle removes all data of a component but those that count.
 func (r *Runtime) settle(ctx context.Context, e *engine, s runtimes.Spec) error {
+	list, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: e.ours()})
+	if err != nil {
+		return wrap("list volumes", err)
+	}
+	for _, v := range list.Items {
+		if v.Labels[componentLabel] == s.Name && v.Name != r.dataVolume(s, e.Volumes) {
+			if err := r.dropVolume(ctx, e, s, v.Name); err != nil {
+				return err
+			}
+		}
+	}
 	if e.Before == nil {
 		return nil
-	}
-	if err := r.dropVolume(ctx, e, s, *e.Before); err != nil {
-		return err
 	}
 	e.Before = nil
 	return r.save(e.state)
 }
 
-// dropVolume removes a volume of data, and the container of its component if that still has it and does not run.
-func (r *Runtime) dropVolume(ctx context.Context, e *engine, s runtimes.Spec, number int) error {
-	name := r.dataVolume(s, number)
+// dropVolume removes a volume of data, the carrier that may have filled it, and the container of its component if that
+// still has it and does not run.
+func (r *Runtime) dropVolume(ctx context.Context, e *engine, s runtimes.Spec, name string) error {
+	carrier := r.project() + carrierName
+	_, err := e.ContainerRemove(ctx, carrier, client.ContainerRemoveOptions{Force: true})
+	if err := removed("container "+carrier, err); err != nil {
+		return err
+	}
 	have, err := r.containers(ctx, e)
 	if err != nil {
 		return err

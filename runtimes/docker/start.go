@@ -29,57 +29,63 @@ func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func
 	}
 	defer e.Close()
 	began := time.Now()
-	for tries := 3; ; tries-- {
+	for tries := len(specs); ; tries-- {
 		w := &watch{r: r, e: e, specs: specs, observe: observe, began: began, ready: map[string]bool{}}
-		fresh, err := w.start(ctx)
-		if !errors.Is(err, errLostAddress) || !fresh || tries == 0 {
+		err := w.start(ctx)
+		var died *runtimes.ExitError
+		switch {
+		case tries == 0:
 			return ended(ctx, err)
-		}
-		// Those that run know the others by addresses that they lose.
-		if err := r.removeContainers(ctx, e); err != nil {
+		case errors.As(err, &died) && runs(w.before[died.Component]):
+			// A stop of before, whose kwokctl was killed, goes on in the engine, and ended it just now.
+		case errors.Is(err, errLostAddress) && !anyRuns(w.before): // those that run know the others by addresses that they lose
+			if err := r.removeContainers(ctx, e); err != nil {
+				return ended(ctx, err)
+			}
+			e.Addresses = nil
+			if err := r.save(e.state); err != nil {
+				return err
+			}
+		default:
 			return ended(ctx, err)
-		}
-		e.Addresses = nil
-		if err := r.save(e.state); err != nil {
-			return err
 		}
 	}
 }
 
-// start starts components and waits until all are ready. It tells whether none of the cluster ran before.
-func (w *watch) start(ctx context.Context) (fresh bool, err error) {
+// start starts components and waits until all are ready.
+func (w *watch) start(ctx context.Context) error {
 	r, e, specs := w.r, w.e, w.specs
 	for _, s := range specs {
 		w.tell(runtimes.Status{Name: s.Name, State: runtimes.Starting})
 	}
 	if err := r.install(ctx, e, specs); err != nil {
-		return false, err
+		return err
 	}
 	have, err := r.containers(ctx, e)
 	if err != nil {
-		return false, err
+		return err
 	}
-	fresh = !anyRuns(have)
+	w.before = have
 	if !slices.ContainsFunc(specs, func(s runtimes.Spec) bool { return runs(have[s.Name]) }) {
 		if err := r.copyFiles(ctx, e, specs); err != nil {
-			return fresh, err
+			return err
 		}
 	} // else all have them: they go in before the first is started, and engines replace files by removing them first
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	deaths := e.Events(ctx, client.EventsListOptions{Filters: e.ours().Add("type", string(events.ContainerEventType)).Add("event", "die", "died")})
 	if have, err = r.containers(ctx, e); err != nil { // some may have been made by install
-		return fresh, err
+		return err
 	}
 	now, later := able(specs, have)
 	if err := each(now, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
-		return fresh, err
+		return err
 	}
 	if have, err = r.containers(ctx, e); err != nil {
-		return fresh, err
+		return err
 	}
 	w.host, w.later = host(have, now), later
-	return fresh, w.wait(ctx, deaths, now)
+	return w.wait(ctx, deaths, now)
 }
 
 // able splits specs into those that can be started now and those that must be started when what they need is ready,
@@ -100,9 +106,10 @@ func runs(c container.Summary) bool {
 	return c.State == container.StateRunning || c.State == container.StateRestarting
 }
 
+// anyRuns tells whether a component runs.
 func anyRuns(have map[string]container.Summary) bool {
 	for _, c := range have {
-		if runs(c) {
+		if runs(c) && c.Labels[guestLabel] == "" {
 			return true
 		}
 	}
@@ -127,8 +134,9 @@ type watch struct {
 	observe func(runtimes.Status)
 	began   time.Time
 	ready   map[string]bool
-	host    string          // container that all are asked from
-	later   []runtimes.Spec // those that wait to be started
+	before  map[string]container.Summary // what was there, and ran perhaps, before anything was started
+	host    string                       // container that all are asked from
+	later   []runtimes.Spec              // those that wait to be started
 	answers chan answer
 	asked   chan error // why an asking ended before all had answered
 }
@@ -155,7 +163,7 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			}
 		case m := <-deaths.Messages:
 			name := m.Actor.Attributes[componentLabel]
-			if name == "" || w.ready[name] || m.Actor.Attributes[guestLabel] != "" { // one that was ready is the engine's to restart
+			if name == "" || m.Actor.Attributes[guestLabel] != "" || w.ready[name] && !runs(w.before[name]) { // one that was ready is the engine's to restart
 				continue
 			}
 			if _, dead := w.dead(ctx, name); !dead {
@@ -171,6 +179,9 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			}
 			return ended(ctx, err)
 		}
+	}
+	if anyRuns(w.before) { // and may have answered while it was being stopped
+		return w.anyDead(ctx)
 	}
 	return nil
 }
@@ -247,7 +258,11 @@ func (w *watch) dead(ctx context.Context, name string) (code int, dead bool) {
 	if err != nil || c.Container.State == nil {
 		return 0, false
 	}
-	return c.Container.State.ExitCode, c.Container.State.Status != container.StateRunning || c.Container.RestartCount > 0
+	state := c.Container.State
+	if runs(w.before[name]) { // the engine restarts it, unless it was stopped
+		return state.ExitCode, state.Status != container.StateRunning && state.Status != container.StateRestarting
+	}
+	return state.ExitCode, state.Status != container.StateRunning || c.Container.RestartCount > 0
 }
 
 // exit is the error for a component that died before it was ready.

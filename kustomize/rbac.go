@@ -28,3 +28,15 @@ var anythingRBAC []byte
 
 // AnythingRBAC lets the controller do what Stages for kinds other than nodes and pods may ask for, as YAML.
 func AnythingRBAC() []byte { return anythingRBAC }
+
+//go:embed rbac/dashboard.yaml
+var dashboardObjects []byte
+
+// DashboardObjects are what the dashboard keeps its own data in, and what its user may do, as YAML.
+func DashboardObjects() []byte { return dashboardObjects }
+
+//go:embed rbac/kueueviz.yaml
+var kueuevizRBAC []byte
+
+// KueuevizRBAC is what the user of kueueviz' backend may do, as YAML.
+func KueuevizRBAC() []byte { return kueuevizRBAC }

@@ -17,5 +17,5 @@ func main() {
 		os.Exit(run())
 	}
 	os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: version,
-		Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates, RuntimeConfig: applet.CheckRuntimeConfig}}))
+		Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates, RuntimeConfig: applet.CheckRuntimeConfig, Args: applet.CheckArgs}}))
 }

@@ -45,34 +45,37 @@ type KwokctlOptions struct {
 	DisableKubeControllerManager bool `json:"disableKubeControllerManager,omitempty"`
 	EnableMetricsServer          bool `json:"enableMetricsServer,omitempty"`
 
-	BindAddress                 string   `json:"bindAddress,omitempty"`
-	KubeApiserverPort           int      `json:"kubeApiserverPort,omitempty"`
-	KubeApiserverInsecurePort   int      `json:"kubeApiserverInsecurePort,omitempty"`
-	InsecureKubeconfig          bool     `json:"insecureKubeconfig,omitempty"`
-	EtcdPort                    int      `json:"etcdPort,omitempty"`
-	EtcdPeerPort                int      `json:"etcdPeerPort,omitempty"`
-	KwokControllerPort          int      `json:"kwokControllerPort,omitempty"`
-	KubeControllerManagerPort   int      `json:"kubeControllerManagerPort,omitempty"`
-	KubeSchedulerPort           int      `json:"kubeSchedulerPort,omitempty"`
-	PrometheusPort              int      `json:"prometheusPort,omitempty"`
-	JaegerPort                  int      `json:"jaegerPort,omitempty"`
-	JaegerOtlpGrpcPort          int      `json:"jaegerOtlpGrpcPort,omitempty"`
-	MetricsServerPort           int      `json:"metricsServerPort,omitempty"`
-	JobsetPort                  int      `json:"jobsetPort,omitempty"`
-	JobsetHealthPort            int      `json:"jobsetHealthPort,omitempty"`
-	JobsetMetricsPort           int      `json:"jobsetMetricsPort,omitempty"`
-	LwsPort                     int      `json:"lwsPort,omitempty"`
-	LwsHealthPort               int      `json:"lwsHealthPort,omitempty"`
-	LwsMetricsPort              int      `json:"lwsMetricsPort,omitempty"`
-	KueuePort                   int      `json:"kueuePort,omitempty"`
-	KueueHealthPort             int      `json:"kueueHealthPort,omitempty"`
-	KueueMetricsPort            int      `json:"kueueMetricsPort,omitempty"`
-	DeschedulerPort             int      `json:"deschedulerPort,omitempty"`
-	SchedulerPluginsHealthPort  int      `json:"schedulerPluginsHealthPort,omitempty"`
-	SchedulerPluginsMetricsPort int      `json:"schedulerPluginsMetricsPort,omitempty"`
-	KueuevizPort                int      `json:"kueuevizPort,omitempty"`
-	DashboardPort               int      `json:"dashboardPort,omitempty"`
-	KubeApiserverCertSANs       []string `json:"kubeApiserverCertSANs,omitempty"`
+	BindAddress                        string   `json:"bindAddress,omitempty"`
+	KubeApiserverPort                  int      `json:"kubeApiserverPort,omitempty"`
+	KubeApiserverInsecurePort          int      `json:"kubeApiserverInsecurePort,omitempty"`
+	InsecureKubeconfig                 bool     `json:"insecureKubeconfig,omitempty"`
+	EtcdPort                           int      `json:"etcdPort,omitempty"`
+	EtcdPeerPort                       int      `json:"etcdPeerPort,omitempty"`
+	KwokControllerPort                 int      `json:"kwokControllerPort,omitempty"`
+	KubeControllerManagerPort          int      `json:"kubeControllerManagerPort,omitempty"`
+	KubeSchedulerPort                  int      `json:"kubeSchedulerPort,omitempty"`
+	PrometheusPort                     int      `json:"prometheusPort,omitempty"`
+	JaegerPort                         int      `json:"jaegerPort,omitempty"`
+	JaegerOtlpGrpcPort                 int      `json:"jaegerOtlpGrpcPort,omitempty"`
+	MetricsServerPort                  int      `json:"metricsServerPort,omitempty"`
+	JobsetPort                         int      `json:"jobsetPort,omitempty"`
+	JobsetHealthPort                   int      `json:"jobsetHealthPort,omitempty"`
+	JobsetMetricsPort                  int      `json:"jobsetMetricsPort,omitempty"`
+	LwsPort                            int      `json:"lwsPort,omitempty"`
+	LwsHealthPort                      int      `json:"lwsHealthPort,omitempty"`
+	LwsMetricsPort                     int      `json:"lwsMetricsPort,omitempty"`
+	KueuePort                          int      `json:"kueuePort,omitempty"`
+	KueueHealthPort                    int      `json:"kueueHealthPort,omitempty"`
+	KueueMetricsPort                   int      `json:"kueueMetricsPort,omitempty"`
+	DeschedulerPort                    int      `json:"deschedulerPort,omitempty"`
+	SchedulerPluginsHealthPort         int      `json:"schedulerPluginsHealthPort,omitempty"`
+	SchedulerPluginsMetricsPort        int      `json:"schedulerPluginsMetricsPort,omitempty"`
+	KueuevizPort                       int      `json:"kueuevizPort,omitempty"`
+	KueuevizBackendPort                int      `json:"kueuevizBackendPort,omitempty"`
+	NodeReadinessControllerHealthPort  int      `json:"nodeReadinessControllerHealthPort,omitempty"`
+	NodeReadinessControllerMetricsPort int      `json:"nodeReadinessControllerMetricsPort,omitempty"`
+	DashboardPort                      int      `json:"dashboardPort,omitempty"`
+	KubeApiserverCertSANs              []string `json:"kubeApiserverCertSANs,omitempty"`
 
 	SecurePort          bool   `json:"securePort"`
 	KubeAuthorization   bool   `json:"kubeAuthorization"`
@@ -96,27 +99,29 @@ type KwokctlOptions struct {
 	KubeControllerManagerNodeMonitorGracePeriodMilliseconds int64    `json:"kubeControllerManagerNodeMonitorGracePeriodMilliseconds"`
 	EnableCRDs                                              []string `json:"enableCRDs,omitempty"`
 
-	EtcdBinary                  string `json:"etcdBinary,omitempty"`
-	KubeApiserverBinary         string `json:"kubeApiserverBinary,omitempty"`
-	KubeControllerManagerBinary string `json:"kubeControllerManagerBinary,omitempty"`
-	KubeSchedulerBinary         string `json:"kubeSchedulerBinary,omitempty"`
-	KwokControllerBinary        string `json:"kwokControllerBinary,omitempty"`
-	MetricsServerBinary         string `json:"metricsServerBinary,omitempty"`
-	PrometheusBinary            string `json:"prometheusBinary,omitempty"`
-	JaegerBinary                string `json:"jaegerBinary,omitempty"`
-	JobsetBinary                string `json:"jobsetBinary,omitempty"`
-	LwsBinary                   string `json:"lwsBinary,omitempty"`
-	KueueBinary                 string `json:"kueueBinary,omitempty"`
-	DeschedulerBinary           string `json:"deschedulerBinary,omitempty"`
-	SchedulerPluginsBinary      string `json:"schedulerPluginsBinary,omitempty"`
-	KindBinary                  string `json:"kindBinary,omitempty"`
-	KubectlBinary               string `json:"kubectlBinary,omitempty"`
-	EtcdctlBinary               string `json:"etcdctlBinary,omitempty"`
-	EtcdutlBinary               string `json:"etcdutlBinary,omitempty"`
-	KectlBinary                 string `json:"kectlBinary,omitempty"`
-	EtcdBinaryTar               string `json:"etcdBinaryTar,omitempty"`
-	PrometheusBinaryTar         string `json:"prometheusBinaryTar,omitempty"`
-	JaegerBinaryTar             string `json:"jaegerBinaryTar,omitempty"`
+	EtcdBinary                    string `json:"etcdBinary,omitempty"`
+	KubeApiserverBinary           string `json:"kubeApiserverBinary,omitempty"`
+	KubeControllerManagerBinary   string `json:"kubeControllerManagerBinary,omitempty"`
+	KubeSchedulerBinary           string `json:"kubeSchedulerBinary,omitempty"`
+	KwokControllerBinary          string `json:"kwokControllerBinary,omitempty"`
+	MetricsServerBinary           string `json:"metricsServerBinary,omitempty"`
+	PrometheusBinary              string `json:"prometheusBinary,omitempty"`
+	JaegerBinary                  string `json:"jaegerBinary,omitempty"`
+	JobsetBinary                  string `json:"jobsetBinary,omitempty"`
+	NodeReadinessControllerBinary string `json:"nodeReadinessControllerBinary,omitempty"`
+	DashboardBinary               string `json:"dashboardBinary,omitempty"`
+	LwsBinary                     string `json:"lwsBinary,omitempty"`
+	KueueBinary                   string `json:"kueueBinary,omitempty"`
+	DeschedulerBinary             string `json:"deschedulerBinary,omitempty"`
+	SchedulerPluginsBinary        string `json:"schedulerPluginsBinary,omitempty"`
+	KindBinary                    string `json:"kindBinary,omitempty"`
+	KubectlBinary                 string `json:"kubectlBinary,omitempty"`
+	EtcdctlBinary                 string `json:"etcdctlBinary,omitempty"`
+	EtcdutlBinary                 string `json:"etcdutlBinary,omitempty"`
+	KectlBinary                   string `json:"kectlBinary,omitempty"`
+	EtcdBinaryTar                 string `json:"etcdBinaryTar,omitempty"`
+	PrometheusBinaryTar           string `json:"prometheusBinaryTar,omitempty"`
+	JaegerBinaryTar               string `json:"jaegerBinaryTar,omitempty"`
 
 	KubeBinaryPrefix          string `json:"kubeBinaryPrefix,omitempty"`
 	EtcdBinaryPrefix          string `json:"etcdBinaryPrefix,omitempty"`

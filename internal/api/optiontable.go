@@ -58,8 +58,10 @@ func portOptions() []Option {
 		inside("kueuePort", "kueue's webhooks"), inside("kueueHealthPort", "kueue's health"), inside("kueueMetricsPort", "kueue's metrics"),
 		inside("deschedulerPort", "descheduler"), inside("schedulerPluginsHealthPort", "scheduler-plugins' health"),
 		inside("schedulerPluginsMetricsPort", "scheduler-plugins' metrics"),
+		inside("nodeReadinessControllerHealthPort", "node-readiness-controller's health"),
+		inside("nodeReadinessControllerMetricsPort", "node-readiness-controller's metrics"), inside("kueuevizBackendPort", "kueueviz' own API"),
 		{Field: "kueuevizPort", Flag: "kueueviz-port", Form: PortNumber, Unset: off, Help: "port of kueueviz; it and kueue are added to the cluster"},
-		{Field: "dashboardPort", Flag: "dashboard-port", Env: "DASHBOARD_PORT", Form: PortNumber, Unset: off, Instead: "a component of your own", Help: "port of the dashboard"},
+		{Field: "dashboardPort", Flag: "dashboard-port", Env: "DASHBOARD_PORT", Form: PortNumber, Unset: off, Help: "port of the dashboard; it is added to the cluster"},
 		{Field: "kubeApiserverCertSANs", Help: "further names and addresses in the certificate of kube-apiserver"},
 	}
 }
@@ -113,6 +115,8 @@ func programOptions() []Option {
 		row("lwsBinary", "lws-binary", "LWS_BINARY", "lws"),
 		row("kueueBinary", "kueue-binary", "KUEUE_BINARY", "kueue"),
 		row("deschedulerBinary", "descheduler-binary", "DESCHEDULER_BINARY", "descheduler"),
+		row("nodeReadinessControllerBinary", "node-readiness-controller-binary", "NODE_READINESS_CONTROLLER_BINARY", "node-readiness-controller"),
+		row("dashboardBinary", "dashboard-binary", "DASHBOARD_BINARY", "the dashboard, of a version that is one program (2.x)"),
 		row("schedulerPluginsBinary", "scheduler-plugins-binary", "SCHEDULER_PLUGINS_BINARY", "the controller of scheduler-plugins"),
 		row("prometheusBinary", "prometheus-binary", "PROMETHEUS_BINARY", "prometheus"),
 		row("jaegerBinary", "jaeger-binary", "JAEGER_BINARY", "jaeger"),
@@ -141,7 +145,7 @@ func imageOptions() []Option {
 		row("metricsServerImage", "metrics-server-image", "METRICS_SERVER_IMAGE"),
 		row("prometheusImage", "prometheus-image", "PROMETHEUS_IMAGE"),
 		row("jaegerImage", "jaeger-image", "JAEGER_IMAGE"),
-		{Field: "dashboardImage", Flag: "dashboard-image", Env: "DASHBOARD_IMAGE", Instead: "a component of your own", Help: "without effect"},
+		row("dashboardImage", "dashboard-image", "DASHBOARD_IMAGE"),
 		row("kindNodeImage", "kind-node-image", "KIND_NODE_IMAGE"),
 		row("kubectlImage", "", "KUBECTL_IMAGE"),
 		row("kueueImage", "", "KUEUE_IMAGE"),
@@ -207,6 +211,6 @@ func manifestOptions() []Option {
 	return []Option{
 		metrics, row("kueueManifests", "kueue", "KUEUE"), row("jobsetManifests", "jobset", "JOBSET"), row("lwsManifests", "lws", "LWS"),
 		row("deschedulerManifests", "descheduler", "DESCHEDULER"), row("schedulerPluginsManifests", "scheduler-plugins", "SCHEDULER_PLUGINS"),
-		{Field: "nodeReadinessControllerManifests", Env: "NODE_READINESS_MANIFESTS", Help: "without effect"},
+		row("nodeReadinessControllerManifests", "node-readiness-controller", "NODE_READINESS"),
 	}
 }

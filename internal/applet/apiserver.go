@@ -29,37 +29,43 @@ import (
 // apiServerCommand is the stock kube-apiserver, flag for flag, put together from its exported pieces so that two
 // things can differ: it waits for etcd as late as it can, and its start does not sleep (see bootstrap).
 func apiServerCommand() *cobra.Command {
-	opts := options.NewServerRunOptions()
+	cmd, opts := apiServerFlags()
 	ctx := genericapiserver.SetupSignalContext()
 	gates := opts.GenericServerRunOptions.ComponentGlobalsRegistry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
+		rest.SetDefaultWarningHandler(rest.NoWarnings{}) // the server calls itself; its own warnings help nobody
+		return opts.GenericServerRunOptions.ComponentGlobalsRegistry.Set()
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		verflag.PrintAndExitIfRequested()
+		if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
+			return err
+		}
+		cliflag.PrintFlags(cmd.Flags())
+		completed, err := opts.Complete(ctx)
+		if err != nil {
+			return err
+		}
+		if errs := completed.Validate(); len(errs) != 0 {
+			return utilerrors.NewAggregate(errs)
+		}
+		gates.(featuregate.MutableFeatureGate).AddMetrics()
+		opts.GenericServerRunOptions.ComponentGlobalsRegistry.AddMetrics()
+		return serve(ctx, completed)
+	}
+	cmd.SetContext(ctx)
+	return cmd
+}
+
+// apiServerFlags is the command before it knows what to do.
+func apiServerFlags() (*cobra.Command, *options.ServerRunOptions) {
+	opts := options.NewServerRunOptions()
 	cmd := &cobra.Command{
 		Use:          "kube-apiserver",
 		Short:        "The Kubernetes API server",
 		SilenceUsage: true,
 		Args:         cobra.NoArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			rest.SetDefaultWarningHandler(rest.NoWarnings{}) // the server calls itself; its own warnings help nobody
-			return opts.GenericServerRunOptions.ComponentGlobalsRegistry.Set()
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			verflag.PrintAndExitIfRequested()
-			if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
-				return err
-			}
-			cliflag.PrintFlags(cmd.Flags())
-			completed, err := opts.Complete(ctx)
-			if err != nil {
-				return err
-			}
-			if errs := completed.Validate(); len(errs) != 0 {
-				return utilerrors.NewAggregate(errs)
-			}
-			gates.(featuregate.MutableFeatureGate).AddMetrics()
-			opts.GenericServerRunOptions.ComponentGlobalsRegistry.AddMetrics()
-			return serve(ctx, completed)
-		},
 	}
-	cmd.SetContext(ctx)
 	sets := opts.Flags()
 	opts.Flagz = flagz.NamedFlagSetsReader{FlagSets: sets}
 	verflag.AddFlags(sets.FlagSet("global"))
@@ -69,7 +75,7 @@ func apiServerCommand() *cobra.Command {
 	}
 	columns, _, _ := term.TerminalSize(cmd.OutOrStdout())
 	cliflag.SetUsageAndHelpFunc(cmd, sets, columns)
-	return cmd
+	return cmd, opts
 }
 
 // serve runs the API server until ctx ends. The stock hooks that make RBAC policy and priority classes sleep a

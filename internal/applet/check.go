@@ -2,23 +2,34 @@ package applet
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-logr/logr"
+	"go.etcd.io/etcd/server/v3/embed"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/pkg/server/resourceconfig"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/klog/v2"
 	aggregator "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/controlplane"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/validation"
+
+	"kwokctl/internal/api"
+	"kwokctl/internal/controller"
 )
 
 var schemePlace = regexp.MustCompile(` in scheme "[^"]*"`)
@@ -41,9 +52,7 @@ func CheckSchedulerConfig(text []byte) error {
 
 // CheckFeatureGates tells which of a list Name=true,Other=false the embedded Kubernetes does not have.
 func CheckFeatureGates(gates string) error {
-	before := klog.CaptureState() // it warns of gates that will go; the components do so in their logs
-	defer before.Restore()
-	klog.SetLogger(logr.Discard())
+	defer silent()() // it warns of gates that will go; the components do so in their logs
 	err := utilfeature.DefaultFeatureGate.DeepCopy().(interface{ Set(string) error }).Set(strings.ReplaceAll(gates, " ", ""))
 	return err
 }
@@ -63,4 +72,63 @@ func CheckRuntimeConfig(pairs string) error {
 		return fmt.Errorf("%w; want pairs such as api/alpha=true,apps/v1=false", err)
 	}
 	return nil
+}
+
+// silent keeps klog quiet until what it returns is called, which also sets back what flags have changed of it.
+func silent() (restore func()) {
+	before := klog.CaptureState()
+	klog.SetLogger(logr.Discard())
+	return before.Restore
+}
+
+// CheckArgs tells what an embedded program would say against its arguments: flags that it does not have, values that
+// they do not take, and names of authorizers, admission plugins and controllers that it does not know.
+func CheckArgs(program string, args []string) error {
+	defer silent()()
+	switch program {
+	case "etcd":
+		return checkEtcdArgs(args)
+	case "kube-apiserver":
+		return checkAPIServerArgs(args)
+	case "kube-controller-manager":
+		cmd := kcm.NewControllerManagerCommand()
+		if err := cmd.ParseFlags(args); err != nil {
+			return err
+		}
+		names, err := cmd.Flags().GetStringSlice("controllers")
+		if err != nil {
+			return err
+		}
+		known := append(kcm.KnownControllers(), slices.Collect(maps.Keys(kcm.ControllerAliases()))...)
+		for _, name := range names {
+			if plain := strings.TrimPrefix(name, "-"); plain != "*" && !slices.Contains(known, plain) {
+				return fmt.Errorf("--controllers: there is no controller %q%s", plain, api.DidYouMean(plain, known))
+			}
+		}
+	case "kube-scheduler":
+		return scheduler.NewSchedulerCommand().ParseFlags(args)
+	case "kwok-controller":
+		return controller.CheckArgs(args)
+	}
+	return nil
+}
+
+func checkAPIServerArgs(args []string) error {
+	cmd, opts := apiServerFlags()
+	if err := cmd.ParseFlags(args); err != nil {
+		return err
+	}
+	return utilerrors.NewAggregate(append(opts.Authorization.Validate(), opts.Admission.Validate()...))
+}
+
+// checkEtcdArgs knows the flags of etcd's library, and those that its program adds to them.
+func checkEtcdArgs(args []string) error {
+	set := flag.NewFlagSet("etcd", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	embed.NewConfig().AddFlags(set)
+	for _, name := range []string{"config-file", "discovery-fallback", "initial-cluster-state", "v2-deprecation"} {
+		set.String(name, "", "")
+	}
+	set.Bool("version", false, "")
+	return set.Parse(args)
 }

@@ -49,6 +49,7 @@ type Check struct {
 	SchedulerConfig func(text []byte) error  // of kube-scheduler
 	FeatureGates    func(gates string) error // of Kubernetes
 	RuntimeConfig   func(pairs string) error // of kube-apiserver
+	Args            func(program string, args []string) error
 }
 
 // Exit statuses. A program that we become for the user has its own.
@@ -97,11 +98,18 @@ func Main(args []string, env Env) int {
 
 func run(ctx context.Context, args []string, env *Env) error {
 	// What is linked in has put flags of its own where cobra finds them. They are for the programs we may become.
-	linked, become := pflag.CommandLine, env.Applet
-	pflag.CommandLine = pflag.NewFlagSet("kwokctl", pflag.ContinueOnError)
+	ours, linked, become, check := pflag.NewFlagSet("kwokctl", pflag.ContinueOnError), pflag.CommandLine, env.Applet, env.Check.Args
+	pflag.CommandLine = ours
 	env.Applet = func(name string, args []string) int {
 		pflag.CommandLine = linked
 		return become(name, args)
+	}
+	if check != nil {
+		env.Check.Args = func(program string, args []string) error {
+			pflag.CommandLine = linked
+			defer func() { pflag.CommandLine = ours }()
+			return check(program, args)
+		}
 	}
 	root := newRoot(env)
 	root.SetArgs(joinLevel(args))

@@ -45,11 +45,13 @@ type Create struct {
 	Files  []components.File // of the user's, for the cluster directory
 	// ReadManifest returns the manifests in a file or directory of the user's.
 	ReadManifest func(path string) ([]byte, error)
-	Kubeconfig   string // file that gets the context; "": none
-	KeepContext  bool   // the context does not become the current one
-	Retain       bool   // keep what was made when it fails, for its logs
-	Wait         Wait
-	Restore      *Restore // what it begins with; nil: nothing
+	// CheckArgs tells what an embedded program has against its arguments; nil: nobody knows.
+	CheckArgs   func(program string, args []string) error
+	Kubeconfig  string // file that gets the context; "": none
+	KeepContext bool   // the context does not become the current one
+	Retain      bool   // keep what was made when it fails, for its logs
+	Wait        Wait
+	Restore     *Restore // what it begins with; nil: nothing
 
 	engineHost string // see KwokctlStatus
 }

@@ -45,8 +45,12 @@ func (r *Create) check() error {
 	if err := checkContained(r.Config); err != nil {
 		return err
 	}
-	if _, err := components.Make(r.Config, components.Surroundings{Bind: loopback,
-		Addr: func(string, string) string { return "" }, Read: func(string) []byte { return nil }}); err != nil {
+	plan, err := components.Make(r.Config, components.Surroundings{Bind: loopback,
+		Addr: func(string, string) string { return "" }, Read: func(string) []byte { return nil }})
+	if err != nil {
+		return err
+	}
+	if err := r.checkArgs(plan); err != nil {
 		return err
 	}
 	if err := checkPrograms(r.Config); err != nil {
@@ -73,6 +77,19 @@ func (r *Create) check() error {
 	}
 	if err := files.CheckWritable(r.Kubeconfig); err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// checkArgs lets embedded programs look at the arguments that the user has a say in.
+func (r *Create) checkArgs(plan *components.Plan) error {
+	for _, s := range plan.Specs {
+		if r.CheckArgs == nil || s.Program != "" || s.Image != "" || !slices.Contains(plan.Changed, s.Name) {
+			continue
+		}
+		if err := r.CheckArgs(s.Name, s.Args); err != nil {
+			return fmt.Errorf("extra arguments of %s: %w", s.Name, err)
+		}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type Component struct {
 	Program string
 	// Quiet tells whether it does without a port when none is chosen; nil: never.
 	Quiet func(has func(component string) bool) bool
-	Env   []string                 // variables it needs
+	Env   func(c Context) []string // variables it needs; nil: none
 	Args  func(c Context) []string // program arguments, paths relative to the cluster directory
 	Probe func(c Context) runtimes.Probe
 	Data  string                 // directory that holds what it must find again
@@ -42,6 +42,7 @@ type Component struct {
 type Port struct {
 	Name   string
 	Option func(*Options) *int
+	Inside int // its number in containers, where that cannot be chosen
 }
 
 // Options is short for the options of a cluster.
@@ -79,15 +80,17 @@ type Plan struct {
 	Manifests []byte
 	// Last are the components that start when the manifests are applied.
 	Last []string
+	// Changed are the components to whose arguments something was added.
+	Changed []string
 }
 
 // Table returns the components there are, in the order of need.
 func Table() []Component {
-	table := []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), metricsServer(), prometheus()}
+	table := []Component{jaeger(), etcd(), apiServer(), insecureProxy(), controllerManager(), scheduler(), kwokController(), metricsServer(), prometheus(), dashboard()}
 	for _, m := range managers() {
 		table = append(table, m.row())
 	}
-	return table
+	return append(table, kueuevizBackend(), kueuevizFrontend())
 }
 
 // Make decides everything that create will do. It has no effects and no randomness: all ports are chosen.
@@ -123,8 +126,12 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 	}
 	for i := range plan.Specs {
 		s := &plan.Specs[i]
+		own := slices.Clone(s.Args)
 		patch(s, cfg.ComponentsPatches, Contained(o))
 		s.Args = merge(s.Args, extra[s.Name])
+		if !slices.Equal(s.Args, own) {
+			plan.Changed = append(plan.Changed, s.Name)
+		}
 		for _, p := range cfg.ComponentsPatches {
 			if p.Name == s.Name && !Contained(o) {
 				inPlace(p.ExtraVolumes, s.Args)
@@ -147,13 +154,15 @@ func (row Component) spec(c Context) runtimes.Spec {
 	if row.Binary != nil && *row.Binary(c.Options) != "" {
 		s.Program, s.Env = *row.Binary(c.Options), nil // that environment is for programs that know of it
 	}
-	s.Env = append(s.Env, row.Env...)
 	if row.Image != nil && Contained(c.Options) && *row.Image(c.Options) != "" {
 		s.Image, s.Program, s.Env = *row.Image(c.Options), cmp.Or(row.Program, row.Name), nil
 	}
+	if row.Env != nil && (row.Foreign || s.Image == "") {
+		s.Env = append(s.Env, row.Env(c)...)
+	}
 	for _, p := range row.Ports {
 		if n := *p.Option(c.Options); n != 0 {
-			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: n, Local: row.Name == InsecureProxy})
+			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: n, Inside: p.Inside, Local: row.Name == InsecureProxy})
 		}
 	}
 	return s

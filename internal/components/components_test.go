@@ -115,7 +115,7 @@ func TestNames(t *testing.T) {
 		{Options{Components: []string{"kube-apiserver", "etcd"}}, "etcd kube-apiserver"},
 		{Options{Components: []string{"etcd", "kube-apiserver"}, Enable: []string{"kwok-controller"}}, "etcd kube-apiserver kwok-controller"},
 		{Options{Disable: []string{"etcd"}}, "components: etcd is missing; a cluster cannot do without it"},
-		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, metrics-server, prometheus, jobset, lws, kueue, descheduler, scheduler-plugins; did you mean kueue?`},
+		{Options{Enable: []string{"kubelet"}}, `enable: no component "kubelet"; there are jaeger, etcd, kube-apiserver, kube-apiserver-insecure-proxy, kube-controller-manager, kube-scheduler, kwok-controller, metrics-server, prometheus, dashboard, jobset, lws, kueue, descheduler, scheduler-plugins, node-readiness-controller, kueueviz-backend, kueueviz-frontend, kueueviz; did you mean kueue?`},
 	} {
 		names, err := Names(&tt.o)
 		got := strings.Join(names, " ")

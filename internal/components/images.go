@@ -43,6 +43,10 @@ func (row Component) image(o *Options, kube, etcd bool) string {
 		return at(o.PrometheusImagePrefix, "docker.io/prom", "prometheus", "v"+plain(cmp.Or(o.PrometheusVersion, standardPrometheus)))
 	case "metrics-server":
 		return at(o.MetricsServerImagePrefix, official+"/metrics-server", "metrics-server", "v"+plain(cmp.Or(o.MetricsServerVersion, standardMetricsServer)))
+	case "dashboard":
+		return at("", "docker.io/kubernetesui", "dashboard", "v"+standardDashboard)
+	case "kueueviz-backend", "kueueviz-frontend":
+		return at(o.KueueImagePrefix, official+"/kueue", row.Name, "v"+kueue().release(o))
 	case "jaeger":
 		return at(o.JaegerImagePrefix, "docker.io/jaegertracing", "all-in-one", plain(cmp.Or(o.JaegerVersion, standardJaeger)))
 	}

@@ -41,7 +41,7 @@ type manager struct {
 
 // managers returns those there are.
 func managers() []manager {
-	return []manager{jobset(), lws(), kueue(), descheduler(), schedulerPlugins()}
+	return []manager{jobset(), lws(), kueue(), descheduler(), schedulerPlugins(), nodeReadiness()}
 }
 
 // Manager is what a cluster prepares for a manager.
@@ -192,9 +192,9 @@ func jobset() manager {
 	return operator(manager{
 		name: "jobset", standard: "0.12.0", home: []string{release + "jobset/releases/download/v%s/manifests.yaml"},
 		ports: []Port{
-			{"webhook", func(o *Options) *int { return &o.JobsetPort }},
-			{"health", func(o *Options) *int { return &o.JobsetHealthPort }},
-			{"metrics", func(o *Options) *int { return &o.JobsetMetricsPort }},
+			{Name: "webhook", Option: func(o *Options) *int { return &o.JobsetPort }},
+			{Name: "health", Option: func(o *Options) *int { return &o.JobsetHealthPort }},
+			{Name: "metrics", Option: func(o *Options) *int { return &o.JobsetMetricsPort }},
 		},
 		binary:    func(o *Options) *string { return &o.JobsetBinary },
 		image:     func(o *Options) *string { return &o.JobsetImage },
@@ -213,9 +213,9 @@ func lws() manager {
 	return operator(manager{
 		name: "lws", late: true, standard: "0.9.0", home: []string{release + "lws/releases/download/v%s/manifests.yaml"},
 		ports: []Port{
-			{"webhook", func(o *Options) *int { return &o.LwsPort }},
-			{"health", func(o *Options) *int { return &o.LwsHealthPort }},
-			{"metrics", func(o *Options) *int { return &o.LwsMetricsPort }},
+			{Name: "webhook", Option: func(o *Options) *int { return &o.LwsPort }},
+			{Name: "health", Option: func(o *Options) *int { return &o.LwsHealthPort }},
+			{Name: "metrics", Option: func(o *Options) *int { return &o.LwsMetricsPort }},
 		},
 		binary:    func(o *Options) *string { return &o.LwsBinary },
 		image:     func(o *Options) *string { return &o.LwsImage },
@@ -231,9 +231,9 @@ func kueue() manager {
 	return operator(manager{
 		name: "kueue", standard: "0.18.1", home: []string{release + "kueue/releases/download/v%s/manifests.yaml"},
 		ports: []Port{
-			{"webhook", func(o *Options) *int { return &o.KueuePort }},
-			{"health", func(o *Options) *int { return &o.KueueHealthPort }},
-			{"metrics", func(o *Options) *int { return &o.KueueMetricsPort }},
+			{Name: "webhook", Option: func(o *Options) *int { return &o.KueuePort }},
+			{Name: "health", Option: func(o *Options) *int { return &o.KueueHealthPort }},
+			{Name: "metrics", Option: func(o *Options) *int { return &o.KueueMetricsPort }},
 		},
 		binary:    func(o *Options) *string { return &o.KueueBinary },
 		image:     func(o *Options) *string { return &o.KueueImage },
@@ -257,7 +257,7 @@ func descheduler() manager {
 	return manager{
 		name: "descheduler", namespace: "kube-system", account: "descheduler-sa", config: "policy.yaml", program: "/bin/descheduler",
 		standard: "0.36.0", home: []string{home + "rbac.yaml", home + "configmap.yaml"},
-		ports:     []Port{{"https", func(o *Options) *int { return &o.DeschedulerPort }}},
+		ports:     []Port{{Name: "https", Option: func(o *Options) *int { return &o.DeschedulerPort }}},
 		binary:    func(o *Options) *string { return &o.DeschedulerBinary },
 		image:     func(o *Options) *string { return &o.DeschedulerImage },
 		manifests: func(o *Options) []string { return o.DeschedulerManifests },
@@ -282,8 +282,8 @@ func schedulerPlugins() manager {
 		standard: "0.34.7", home: []string{home + "manifests/install/all-in-one.yaml",
 			home + "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml", home + "config/crd/bases/scheduling.x-k8s.io_elasticquotas.yaml"},
 		ports: []Port{
-			{"health", func(o *Options) *int { return &o.SchedulerPluginsHealthPort }},
-			{"metrics", func(o *Options) *int { return &o.SchedulerPluginsMetricsPort }},
+			{Name: "health", Option: func(o *Options) *int { return &o.SchedulerPluginsHealthPort }},
+			{Name: "metrics", Option: func(o *Options) *int { return &o.SchedulerPluginsMetricsPort }},
 		},
 		binary:    func(o *Options) *string { return &o.SchedulerPluginsBinary },
 		image:     func(o *Options) *string { return &o.SchedulerPluginsControllerImage },
@@ -298,5 +298,31 @@ func schedulerPlugins() manager {
 			return []string{"--kubeconfig=" + configPath("scheduler-plugins"), "--metricsAddr=" + at("metrics"), "--probeAddr=" + at("health")}
 		},
 		probe: healthProbe("scheduler-plugins"),
+	}
+}
+
+func nodeReadiness() manager {
+	const name, home = "node-readiness-controller", release + "node-readiness-controller/releases/download/v%s/"
+	return manager{
+		name: name, namespace: "nrr-system", account: "nrr-controller-manager", program: "/manager",
+		standard: "0.3.0", home: []string{home + "crds.yaml", home + "install.yaml"},
+		ports: []Port{
+			{Name: "health", Option: func(o *Options) *int { return &o.NodeReadinessControllerHealthPort }},
+			{Name: "metrics", Option: func(o *Options) *int { return &o.NodeReadinessControllerMetricsPort }},
+		},
+		binary:    func(o *Options) *string { return &o.NodeReadinessControllerBinary },
+		image:     func(o *Options) *string { return &o.NodeReadinessControllerImage },
+		manifests: func(o *Options) []string { return o.NodeReadinessControllerManifests },
+		version:   func(o *Options) string { return o.NodeReadinessControllerVersion },
+		prefix:    func(o *Options) string { return o.NodeReadinessControllerImagePrefix },
+		imageName: name,
+		args: func(c Context) []string {
+			at := func(port string) string {
+				return net.JoinHostPort(c.Bind, strconv.Itoa(Number(c.Options, name, port)))
+			}
+			return []string{"--kubeconfig=" + configPath(name), "--leader-elect=false", "--metrics-secure=false",
+				"--metrics-bind-address=" + at("metrics"), "--health-probe-bind-address=" + at("health")}
+		},
+		probe: healthProbe(name),
 	}
 }

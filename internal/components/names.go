@@ -13,10 +13,8 @@ import (
 // InsecureProxy is the component that serves the API without TLS and without asking who calls.
 const InsecureProxy = "kube-apiserver-insecure-proxy"
 
-// elsewhere are components of upstream that are not embedded, and what implies them.
-func elsewhere() []string {
-	return []string{"dashboard", "kueueviz", "kueueviz-frontend", "kueueviz-backend", "node-readiness-controller"}
-}
+// kueueviz stands for two components.
+const kueueviz = "kueueviz"
 
 // Names returns the names of the components of a cluster with options o, in the order of need: those listed, enabled
 // and implied by other options, without those disabled. It fails on unknown names and when a component is missing
@@ -28,14 +26,12 @@ func Names(o *Options) ([]string, error) {
 		all[i] = c.Name
 	}
 	on, off := wanted(o)
+	all = append(all, kueueviz)
 	for _, list := range []struct {
 		field string
 		names []string
 	}{{"components", o.Components}, {"enable", o.Enable}, {"components", on}, {"disable", off}} {
 		for _, name := range list.names {
-			if slices.Contains(off, name) && slices.Contains(elsewhere(), name) {
-				continue // what is not here is easily left out
-			}
 			if err := known(list.field, name, all); err != nil {
 				return nil, err
 			}
@@ -43,7 +39,10 @@ func Names(o *Options) ([]string, error) {
 	}
 	var names []string
 	for _, c := range table {
-		in := slices.Contains(on, c.Name) && !slices.Contains(off, c.Name)
+		listed := func(list []string) bool {
+			return slices.Contains(list, c.Name) || strings.HasPrefix(c.Name, kueueviz+"-") && slices.Contains(list, kueueviz)
+		}
+		in := listed(on) && !listed(off)
 		switch {
 		case in:
 			names = append(names, c.Name)
@@ -69,7 +68,7 @@ func wanted(o *Options) (on, off []string) {
 		{o.KubeApiserverInsecurePort != 0, &on, []string{InsecureProxy}},
 		{o.PrometheusPort != 0, &on, []string{"prometheus"}},
 		{o.JaegerPort != 0, &on, []string{"jaeger"}},
-		{o.KueuevizPort != 0, &on, []string{"kueue", "kueueviz"}},
+		{o.KueuevizPort != 0, &on, []string{"kueue", kueueviz}},
 		{o.DashboardPort != 0, &on, []string{"dashboard"}},
 		{o.EnableMetricsServer, &on, []string{"metrics-server"}},
 		{o.DisableKubeScheduler, &off, []string{"kube-scheduler"}},
@@ -86,8 +85,6 @@ func known(field, name string, all []string) error {
 	switch {
 	case slices.Contains(all, name):
 		return nil
-	case slices.Contains(elsewhere(), name):
-		return fmt.Errorf("%s: %s is not embedded; describe it in a configuration file, under components, with a binary of your own", field, name)
 	}
 	return fmt.Errorf("%s: no component %q; there are %s%s", field, name, strings.Join(all, ", "), api.DidYouMean(name, all))
 }
@@ -100,7 +97,11 @@ func Check(cfg *api.KwokctlConfiguration) error {
 		return err
 	}
 	for _, row := range Table() {
-		if row.Foreign && slices.Contains(names, row.Name) && *row.Binary(o) == "" && Processes(o) {
+		switch {
+		case !row.Foreign || !slices.Contains(names, row.Name) || !Processes(o):
+		case row.Binary == nil:
+			return fmt.Errorf("%s runs in containers only: give --runtime docker or podman", row.Name)
+		case *row.Binary(o) == "":
 			return fmt.Errorf("%[1]s is not embedded: give a program with --%[1]s-binary", row.Name)
 		}
 	}

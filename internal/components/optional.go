@@ -24,7 +24,7 @@ const everything = 1000000
 func jaeger() Component {
 	return Component{
 		Name: "jaeger", Foreign: true,
-		Ports:  []Port{{"http", func(o *Options) *int { return &o.JaegerPort }}, {"otlp-grpc", func(o *Options) *int { return &o.JaegerOtlpGrpcPort }}},
+		Ports:  []Port{{Name: "http", Option: func(o *Options) *int { return &o.JaegerPort }}, {Name: "otlp-grpc", Option: func(o *Options) *int { return &o.JaegerOtlpGrpcPort }}},
 		Binary: func(o *Options) *string { return &o.JaegerBinary },
 		Image:  func(o *Options) *string { return &o.JaegerImage },
 		Args: func(c Context) []string {
@@ -75,7 +75,7 @@ samplingRatePerMillion: %d
 func metricsServer() Component {
 	return Component{
 		Name: "metrics-server", Foreign: true, Needs: []string{"kube-apiserver", "kwok-controller"},
-		Ports:  []Port{{"https", func(o *Options) *int { return &o.MetricsServerPort }}},
+		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.MetricsServerPort }}},
 		Binary: func(o *Options) *string { return &o.MetricsServerBinary },
 		Image:  func(o *Options) *string { return &o.MetricsServerImage },
 		Args: func(c Context) []string {
@@ -130,7 +130,7 @@ func prometheus() Component {
 	return Component{
 		Name: "prometheus", Foreign: true,
 		Needs:  []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller", "metrics-server"},
-		Ports:  []Port{{"http", func(o *Options) *int { return &o.PrometheusPort }}},
+		Ports:  []Port{{Name: "http", Option: func(o *Options) *int { return &o.PrometheusPort }}},
 		Binary: func(o *Options) *string { return &o.PrometheusBinary },
 		Image:  func(o *Options) *string { return &o.PrometheusImage },
 		Args: func(c Context) []string {
@@ -183,4 +183,69 @@ func prometheusConfig(c Context) []File {
 		job("metrics-server", "https", c.Addr("metrics-server", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")
 	}
 	return []File{{Path: prometheusFile, Data: []byte(b.String())}}
+}
+
+// dashboard shows the cluster in a browser. Who opens it may look at all but secrets, and may give a token to do more.
+func dashboard() Component {
+	return Component{
+		Name: "dashboard", Foreign: true, Needs: []string{"kube-apiserver"},
+		Ports:  []Port{{Name: "http", Option: func(o *Options) *int { return &o.DashboardPort }}},
+		Binary: func(o *Options) *string { return &o.DashboardBinary },
+		Image:  func(o *Options) *string { return &o.DashboardImage }, Program: "/dashboard",
+		Args: func(c Context) []string {
+			return []string{
+				"--insecure-bind-address=" + c.Bind, "--insecure-port=" + strconv.Itoa(c.Options.DashboardPort),
+				"--bind-address=127.0.0.1", "--port=0", "--enable-insecure-login", "--enable-skip-login", "--disable-settings-authorizer",
+				"--metrics-provider=none", "--namespace=" + dashboardSpace, "--kubeconfig=" + configPath("dashboard"),
+			}
+		},
+		Probe: func(c Context) runtimes.Probe {
+			return runtimes.Probe{Ready: "http://" + c.Addr("dashboard", "http") + "/"}
+		},
+		Files:    func(c Context) []File { return []File{kubeconfigFile(c, "dashboard")} },
+		Manifest: func(Context) []byte { return kustomize.DashboardObjects() },
+		Last:     true, // it ends when the secrets that it is to fill are not there
+	}
+}
+
+// dashboardSpace is where the dashboard keeps its own objects.
+const dashboardSpace = "kubernetes-dashboard"
+
+// kueuevizPort is where both parts of kueueviz listen, on all addresses: they run in containers only.
+const kueuevizPort = 8080
+
+// kueuevizBackend tells the other part what kueue does.
+func kueuevizBackend() Component {
+	const name = "kueueviz-backend"
+	return Component{
+		Name: name, Foreign: true, Needs: []string{"kube-apiserver", "kueue"},
+		Ports:    []Port{{Name: "http", Option: func(o *Options) *int { return &o.KueuevizBackendPort }, Inside: kueuevizPort}},
+		Image:    func(o *Options) *string { return &o.KueuevizBackendImage },
+		Env:      func(Context) []string { return []string{"KUBECONFIG=" + configPath(name)} },
+		Args:     func(Context) []string { return nil },
+		Probe:    kueuevizProbe(name),
+		Files:    func(c Context) []File { return []File{kubeconfigFile(c, name)} },
+		Manifest: func(Context) []byte { return kustomize.KueuevizRBAC() },
+	}
+}
+
+// kueuevizFrontend is a page in a browser, which asks the other part at the port that the browser reaches.
+func kueuevizFrontend() Component {
+	const name = "kueueviz-frontend"
+	return Component{
+		Name: name, Foreign: true, Needs: []string{"kueueviz-backend"},
+		Ports: []Port{{Name: "http", Option: func(o *Options) *int { return &o.KueuevizPort }, Inside: kueuevizPort}},
+		Image: func(o *Options) *string { return &o.KueuevizFrontendImage },
+		Env: func(c Context) []string {
+			return []string{"REACT_APP_WEBSOCKET_URL=ws://localhost:" + strconv.Itoa(c.Options.KueuevizBackendPort)}
+		},
+		Args:  func(Context) []string { return nil },
+		Probe: kueuevizProbe(name),
+	}
+}
+
+func kueuevizProbe(name string) func(Context) runtimes.Probe {
+	return func(Context) runtimes.Probe {
+		return runtimes.Probe{Ready: fmt.Sprintf("tcp://%s:%d", name, kueuevizPort)}
+	}
 }

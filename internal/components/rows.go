@@ -37,7 +37,7 @@ const (
 func etcd() Component {
 	return Component{
 		Name: "etcd", Must: true, Data: "etcd", Needs: []string{"jaeger"}, // to bring it the last traces when it ends
-		Ports:  []Port{{"client", func(o *Options) *int { return &o.EtcdPort }}},
+		Ports:  []Port{{Name: "client", Option: func(o *Options) *int { return &o.EtcdPort }}},
 		Quiet:  func(has func(string) bool) bool { return !has("prometheus") }, // which knows no unix sockets
 		Binary: func(o *Options) *string { return &o.EtcdBinary },
 		Image:  func(o *Options) *string { return &o.EtcdImage },
@@ -70,7 +70,7 @@ func etcd() Component {
 func apiServer() Component {
 	return Component{
 		Name: "kube-apiserver", Must: true, Needs: []string{"etcd", "jaeger"},
-		Ports:  []Port{{"https", func(o *Options) *int { return &o.KubeApiserverPort }}},
+		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.KubeApiserverPort }}},
 		Binary: func(o *Options) *string { return &o.KubeApiserverBinary },
 		Image:  func(o *Options) *string { return &o.KubeApiserverImage },
 		Args: func(c Context) []string {
@@ -143,7 +143,7 @@ func featureGates(o *Options) []string {
 func insecureProxy() Component {
 	return Component{
 		Name: InsecureProxy, Needs: []string{"kube-apiserver"},
-		Ports: []Port{{"http", func(o *Options) *int { return &o.KubeApiserverInsecurePort }}},
+		Ports: []Port{{Name: "http", Option: func(o *Options) *int { return &o.KubeApiserverInsecurePort }}},
 		Args: func(c Context) []string {
 			port := "--port=" + strconv.Itoa(c.Options.KubeApiserverInsecurePort)
 			if Contained(c.Options) { // whose port is published on the loopback address alone
@@ -167,7 +167,7 @@ func insecureProxy() Component {
 func controllerManager() Component {
 	return Component{
 		Name: "kube-controller-manager", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{"https", func(o *Options) *int { return &o.KubeControllerManagerPort }}},
+		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.KubeControllerManagerPort }}},
 		Binary: func(o *Options) *string { return &o.KubeControllerManagerBinary },
 		Image:  func(o *Options) *string { return &o.KubeControllerManagerImage },
 		Args: func(c Context) []string {
@@ -200,7 +200,7 @@ func ttlController(o *Options) string {
 func scheduler() Component {
 	return Component{
 		Name: "kube-scheduler", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{"https", func(o *Options) *int { return &o.KubeSchedulerPort }}},
+		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.KubeSchedulerPort }}},
 		Binary: func(o *Options) *string { return &o.KubeSchedulerBinary },
 		Image:  func(o *Options) *string { return &o.KubeSchedulerImage },
 		Args: func(c Context) []string {
@@ -225,10 +225,10 @@ func scheduler() Component {
 func kwokController() Component {
 	return Component{
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{"http", func(o *Options) *int { return &o.KwokControllerPort }}},
+		Ports:  []Port{{Name: "http", Option: func(o *Options) *int { return &o.KwokControllerPort }}},
 		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
 		Image:  func(o *Options) *string { return &o.KwokControllerImage }, Program: "kwok",
-		Env: []string{"KWOK_WORKDIR=."}, // its default file is the cluster's, not the user's for clusters to come
+		Env: func(Context) []string { return []string{"KWOK_WORKDIR=."} }, // its default file is the cluster's, not the user's for clusters to come
 		Args: func(c Context) []string {
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",

@@ -207,8 +207,8 @@ func checkPatches(cfg *api.KwokctlConfiguration, names []string) error {
 	}
 	for i, p := range cfg.ComponentsPatches {
 		at := fmt.Sprintf("componentsPatches[%d] %s", i, p.Name)
-		if !slices.Contains(slices.Concat(names, all, elsewhere()), p.Name) {
-			return fmt.Errorf("%s: no such component; there are %s%s", at, strings.Join(all, ", "), api.DidYouMean(p.Name, slices.Concat(names, all)))
+		if !slices.Contains(append(slices.Clone(names), all...), p.Name) {
+			return fmt.Errorf("%s: no such component; there are %s%s", at, strings.Join(all, ", "), api.DidYouMean(p.Name, append(names, all...)))
 		}
 		for _, a := range p.ExtraArgs {
 			if strings.Trim(a.Key, "-") == "" || strings.ContainsAny(a.Key, "= \t\n\x00") {

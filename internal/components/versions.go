@@ -20,6 +20,7 @@ const (
 	standardPrometheus    = "3.12.0"
 	standardJaeger        = "1.76.0"
 	standardMetricsServer = "0.8.1"
+	standardDashboard     = "2.7.0" // the last that is one program
 )
 
 // Embedded is the version of Kubernetes that needs no network.

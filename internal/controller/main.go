@@ -44,6 +44,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
+// CheckArgs tells what is wrong with arguments of Main, as far as they alone tell.
+func CheckArgs(args []string) error {
+	f, err := parse(args, io.Discard)
+	if err == nil {
+		_, err = parseLevel(f.verbosity)
+	}
+	return err
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f, err := parse(args, stdout)
 	if err != nil {

@@ -31,13 +31,11 @@ func otherLayer(t *testing.T) []byte {
 	if _, err := archive.Write(program); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"etcd", "kwok", "prometheus"} {
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin/" + name, Linkname: "kube-scheduler"}); err != nil {
+	for _, name := range []string{"usr/local/bin/etcd", "usr/local/bin/kwok", "usr/local/bin/prometheus", "usr/local/bin/kueueviz-backend",
+		"usr/local/bin/kueueviz-frontend", "manager", "dashboard"} {
+		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: "/" + first}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "manager", Linkname: first}); err != nil {
-		t.Fatal(err)
 	}
 	if err := archive.Close(); err != nil {
 		t.Fatal(err)

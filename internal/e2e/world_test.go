@@ -34,12 +34,14 @@ func TestMain(m *testing.M) {
 		os.Exit(prometheusDouble())
 	case "metrics-server":
 		os.Exit(metricsDouble())
+	case "dashboard", "kueueviz-backend", "kueueviz-frontend", "node-readiness-controller":
+		os.Exit(viewerDouble(filepath.Base(os.Args[0])))
 	case "jobset", "manager":
 		os.Exit(managerDouble())
 	}
 	if filepath.Base(os.Args[0]) == "kwokctl" {
 		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Environ: os.Environ, Version: "v0.0.0-e2e",
-			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates, RuntimeConfig: applet.CheckRuntimeConfig}}))
+			Applet: applet.Run, Check: cli.Check{SchedulerConfig: applet.CheckSchedulerConfig, FeatureGates: applet.CheckFeatureGates, RuntimeConfig: applet.CheckRuntimeConfig, Args: applet.CheckArgs}}))
 	}
 	os.Exit(m.Run())
 }

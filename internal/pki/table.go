@@ -66,6 +66,9 @@ func table() []row {
 		{name: "metrics-server", by: clusterCA, use: client, cn: "metrics-server"},
 		{name: "metrics-server-serving", by: clusterCA, use: server, cn: "metrics-server", hosts: []string{"metrics-server"}},
 
+		{name: "dashboard", by: clusterCA, use: client, cn: "dashboard"},
+		{name: "kueueviz-backend", by: clusterCA, use: client, cn: "kueueviz-backend"},
+
 		{name: "descheduler-serving", by: clusterCA, use: server, cn: "descheduler", hosts: []string{"descheduler"}},
 
 		{name: "admin", by: clusterCA, use: client, cn: "kwok-admin", group: "system:masters"},

@@ -110,7 +110,11 @@ func apiServerChoices(o *Options) (args []string) {
 	if o.KubeAuthorization {
 		args = append(args, "--authorization-mode=Node,RBAC")
 	}
-	if !o.KubeAdmission {
+	if o.KubeAdmission {
+		// It would taint every new node, and the controller-manager would take the taint off at once, since a node that
+		// has no conditions yet is to have none: a third of what a node costs.
+		args = append(args, "--disable-admission-plugins=TaintNodesByCondition")
+	} else {
 		args = append(args, "--admission-control=")
 	}
 	if Audited(o) {

@@ -64,8 +64,15 @@ func (w *world) chaos() {
 	}
 	w.kubectl("sets", "delete", "pod", "p")
 
+	taints := func() string {
+		return w.kubectl("sets", "get", "node", "node-000000", "-o", `jsonpath={.spec.taints[?(@.key=="node.kubernetes.io/not-ready")].effect}`)
+	}
+	if got := taints(); got != "" {
+		w.t.Errorf("a node that is ready is tainted: %s", got)
+	}
 	w.kubectl("sets", "label", "node", "node-000000", "node-not-ready.stage.kwok.x-k8s.io=true")
 	w.kubectl("sets", "wait", "node", "node-000000", "--for", "condition=Ready=False", "--timeout", "30s")
+	w.eventually(30*time.Second, "the node is tainted", func() bool { return strings.Contains(taints(), "NoSchedule") })
 	w.kubectl("sets", "label", "node", "node-000000", "node-not-ready.stage.kwok.x-k8s.io-")
 	w.kubectl("sets", "wait", "node", "node-000000", "--for", "condition=Ready", "--timeout", "30s")
 }

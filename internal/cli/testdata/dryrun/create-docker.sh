@@ -44,6 +44,7 @@ components:
   - --requestheader-group-headers=X-Remote-Group
   - --requestheader-extra-headers-prefix=X-Remote-Extra-
   - --authorization-mode=Node,RBAC
+  - --disable-admission-plugins=TaintNodesByCondition
   - --shutdown-watch-termination-grace-period=500ms
   links:
   - etcd
@@ -307,6 +308,7 @@ docker \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
+  --disable-admission-plugins=TaintNodesByCondition \
   --shutdown-watch-termination-grace-period=500ms
 docker \
   create \

@@ -44,6 +44,7 @@ components:
   - --requestheader-group-headers=X-Remote-Group
   - --requestheader-extra-headers-prefix=X-Remote-Extra-
   - --authorization-mode=Node,RBAC
+  - --disable-admission-plugins=TaintNodesByCondition
   - --shutdown-watch-termination-grace-period=500ms
   links:
   - etcd
@@ -265,6 +266,7 @@ cd <home>/.kwok/clusters/y && \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
+  --disable-admission-plugins=TaintNodesByCondition \
   --shutdown-watch-termination-grace-period=500ms \
   ><home>/.kwok/clusters/y/logs/kube-apiserver.log \
   2>&1 \

@@ -77,6 +77,7 @@ cd <home>/.kwok/clusters/x && \
   --requestheader-group-headers=X-Remote-Group \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
+  --disable-admission-plugins=TaintNodesByCondition \
   --shutdown-watch-termination-grace-period=500ms \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
   2>&1 \

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -203,8 +202,8 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if !chosen && !f.set.Changed("cidr") {
 		cfg.opts.CIDR = wideCIDR
 	}
-	if _, err := netip.ParsePrefix(cfg.opts.CIDR); err != nil {
-		return config{}, usageError{fmt.Errorf("cidr %q: want one such as 10.0.0.0/24", cfg.opts.CIDR)}
+	if err := cfg.opts.Check(); err != nil {
+		return config{}, usageError{err}
 	}
 	if cfg.seed == 0 {
 		cfg.seed = rand.Uint64()
@@ -226,7 +225,7 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 			log.Warn("whoever may write such objects in the cluster runs commands, reads files and opens connections as this process does", "object", k)
 		}
 	}
-	return cfg, cfg.sort(api.Of[*api.Stage](objs))
+	return cfg, cfg.sort(api.Of[*api.Stage](objs), log)
 }
 
 func copyFlag(to, from *pflag.Flag) error {
@@ -294,13 +293,20 @@ func inDirectory(name string) ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" }), err
 }
 
-// sort takes the stages and adds the built-in ones.
-func (c *config) sort(stages []*api.Stage) error {
+// sort takes the stages, of each name the first, and adds the built-in ones.
+func (c *config) sort(stages []*api.Stage, log *slog.Logger) error {
 	if len(stages) > 0 && slices.Contains(c.opts.EnableCRDs, "Stage") {
 		return fmt.Errorf("%s: stage %s: Stages are read from the cluster (--enable-crds), so that no file may have any",
 			stages[0].File, stages[0].Metadata.Name)
 	}
-	c.stages = stages
+	twice := stage.Twice(stages)
+	for _, s := range stages {
+		if m, ok := twice[s]; ok {
+			log.Error("stage is left out", "stage", s.Metadata.Name, "err", fmt.Errorf("%s: %w", s.File, m))
+			continue
+		}
+		c.stages = append(c.stages, s)
+	}
 	built, err := stage.BuiltIn(c.opts.NodeLeaseDurationSeconds > 0)
 	c.builtIn = built
 	return err

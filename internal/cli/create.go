@@ -61,7 +61,7 @@ func newCreate(env *Env) *cobra.Command {
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}
-		req.Name, req.ReadManifest = env.name, readManifest
+		req.Name, req.ReadManifest = env.name, env.readManifest
 		if req.Kubeconfig, err = env.kubeconfig(configPath, f.Changed("kubeconfig")); err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ type config struct {
 	sel     selection
 	stages  []*api.Stage
 	builtIn []*api.Stage // of kinds that have no other
+	left    []error      // why stages are not among them
 	id      string
 	seed    uint64
 	version string
@@ -225,7 +226,7 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 			log.Warn("whoever may write such objects in the cluster runs commands, reads files and opens connections as this process does", "object", k)
 		}
 	}
-	return cfg, cfg.sort(api.Of[*api.Stage](objs), log)
+	return cfg, cfg.sort(api.Of[*api.Stage](objs))
 }
 
 func copyFlag(to, from *pflag.Flag) error {
@@ -294,7 +295,7 @@ func inDirectory(name string) ([]string, error) {
 }
 
 // sort takes the stages, of each name the first, and adds the built-in ones.
-func (c *config) sort(stages []*api.Stage, log *slog.Logger) error {
+func (c *config) sort(stages []*api.Stage) error {
 	if len(stages) > 0 && slices.Contains(c.opts.EnableCRDs, "Stage") {
 		return fmt.Errorf("%s: stage %s: Stages are read from the cluster (--enable-crds), so that no file may have any",
 			stages[0].File, stages[0].Metadata.Name)
@@ -302,7 +303,7 @@ func (c *config) sort(stages []*api.Stage, log *slog.Logger) error {
 	twice := stage.Twice(stages)
 	for _, s := range stages {
 		if m, ok := twice[s]; ok {
-			log.Error("stage is left out", "stage", s.Metadata.Name, "err", fmt.Errorf("%s: %w", s.File, m))
+			c.left = append(c.left, &stage.StageError{Stage: s.Metadata.Name, File: s.File, Err: m})
 			continue
 		}
 		c.stages = append(c.stages, s)
@@ -310,6 +311,13 @@ func (c *config) sort(stages []*api.Stage, log *slog.Logger) error {
 	built, err := stage.BuiltIn(c.opts.NodeLeaseDurationSeconds > 0)
 	c.builtIn = built
 	return err
+}
+
+// tell logs which stages are left out.
+func (c *config) tell(log *slog.Logger) {
+	for _, err := range c.left {
+		log.Error("stage is left out", "err", err)
+	}
 }
 
 // checkCRDs refuses kinds that cannot be read from the cluster.

@@ -100,7 +100,7 @@ func newBenchWith(t testing.TB, lease uint, crds []string, stages ...string) *be
 	}
 	cfg := config{opts: api.KwokOptions{EnableCRDs: crds, CIDR: "10.0.0.0/29", NodeLeaseDurationSeconds: lease, NodeIP: "1.2.3.4"}, id: "me", seed: 1, version: "1.0.0",
 		sel: selection{all: true}}
-	if err := cfg.sort(list, slog.New(slog.DiscardHandler)); err != nil {
+	if err := cfg.sort(list); err != nil {
 		t.Fatal(err)
 	}
 	b.loop = newLoop(t.Context(), cfg, b.f, b.f, newStats(), slog.New(slog.DiscardHandler), func() time.Time { return b.time })

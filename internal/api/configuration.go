@@ -3,6 +3,9 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 )
 
 // KwokConfiguration is the configuration of the controller.
@@ -84,3 +87,33 @@ func MergeKwok(docs []*KwokConfiguration) (*KwokConfiguration, error) {
 	}
 	return merged, nil
 }
+
+// Check returns the first option whose value cannot be.
+func (o *KwokOptions) Check() error {
+	switch {
+	case !isPrefix(o.CIDR):
+		return fmt.Errorf("cidr %q: want one such as 10.0.0.0/24", o.CIDR)
+	case o.NodeIP != "" && net.ParseIP(o.NodeIP) == nil:
+		return fmt.Errorf("nodeIP %q: want an IP address", o.NodeIP)
+	case o.NodePort != 0 && !IsPort(o.NodePort):
+		return fmt.Errorf("nodePort %d: allowed are 1 to 65535, and 0 for none", o.NodePort)
+	case o.ServerAddress != "" && !isAddress(o.ServerAddress):
+		return fmt.Errorf("serverAddress %q: want HOST:PORT, such as 0.0.0.0:10247", o.ServerAddress)
+	}
+	return nil
+}
+
+func isPrefix(text string) bool {
+	_, err := netip.ParsePrefix(text)
+	return err == nil
+}
+
+// isAddress tells whether one can listen on an address: without a host on all there are, and on port 0 on a free one.
+func isAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	number, bad := strconv.Atoi(port)
+	return err == nil && bad == nil && (number == 0 || IsPort(number))
+}
+
+// IsPort tells whether a number is that of a port.
+func IsPort(number int) bool { return number >= 1 && number <= 65535 }

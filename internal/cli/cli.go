@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,7 +171,7 @@ func newRoot(env *Env) *cobra.Command {
 			if f := cmd.Flags().Lookup("config"); f.Changed && len(env.configs) == 0 {
 				return errors.New(`--config "": want a file or a directory, or - for standard input`)
 			}
-			return errors.Join(env.prepareLog(), env.checkDry(cmd))
+			return cmp.Or(env.prepareLog(), env.checkDry(cmd), env.checkConfigs())
 		},
 	}
 	root.SetVersionTemplate("kwokctl version {{.Version}}\n")

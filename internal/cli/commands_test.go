@@ -45,7 +45,13 @@ func TestCommandsRefuse(t *testing.T) {
 		{"doctor --name a/b", 1, "allowed are"},
 		{"kectl get no", 1, "no such cluster"},
 		{"hack get no", 1, "no such cluster"},
-		{"completion tcsh", 1, "tcsh"},
+		{"completion tcsh", 1, `unknown command "tcsh" for "kwokctl completion"; did you mean bash?`},
+		{"get clusters -c /nowhere", 1, "read configuration: stat /nowhere: no such file"},
+		{"-c /nowhere kubectl get nodes", 1, "read configuration: stat /nowhere: no such file"},
+		{"kubectl get nodes -c /nowhere", 1, "no such cluster"},
+		{"get artifacts --runtime x", 1, `runtime "x": allowed are`},
+		{"config view -o nonsense", 1, "unknown shorthand flag: 'o'"},
+		{"snapshot export --path /nowhere/y --kubeconfig /nowhere/k", 1, "/nowhere"},
 		{"kubectl exec x -- ls --help", 1, "no such cluster"},
 	} {
 		status, _, errs := execute(t, strings.Fields(tt.args)...)

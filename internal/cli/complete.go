@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -9,19 +10,31 @@ import (
 	"kwokctl/internal/api"
 	"kwokctl/internal/cluster"
 	"kwokctl/internal/components"
+	"kwokctl/internal/kube"
 	"kwokctl/internal/scale"
+	"kwokctl/internal/snapshot"
 )
 
 // completer says what an argument or the value of a flag may be.
 type completer = cobra.CompletionFunc
 
-// complete offers what list returns, to an argument at place (from 0) or, with a negative place, to a flag.
+// complete offers what list returns, to an argument at place (from 0) or, with a negative place, to a flag, which may
+// have several with commas between them.
 func complete(place int, list func() []string) completer {
 	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if place >= 0 && len(args) != place {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		fits := slices.DeleteFunc(slices.Clone(list()), func(s string) bool { return !strings.HasPrefix(s, begun) })
+		done := ""
+		if place < 0 {
+			done = begun[:strings.LastIndex(begun, ",")+1]
+		}
+		var fits []string
+		for _, s := range list() {
+			if strings.HasPrefix(done+s, begun) {
+				fits = append(fits, done+s)
+			}
+		}
 		return fits, cobra.ShellCompDirectiveNoFileComp
 	}
 }
@@ -49,6 +62,36 @@ func (e *Env) componentNames() []string {
 		names = append(names, row.Name)
 	}
 	return names
+}
+
+// adminConfig is the kubeconfig of the cluster that is named.
+func (e *Env) adminConfig() (string, error) {
+	c, err := e.open()
+	if err != nil {
+		return "", err
+	}
+	return c.Kubeconfig(), nil
+}
+
+// completeFilter offers the kinds of the API server that a kubeconfig leads to.
+func completeFilter(kubeconfig func() (string, error)) completer {
+	return complete(-1, func() []string {
+		path, err := kubeconfig()
+		if err != nil {
+			return nil
+		}
+		config, err := kube.Connect(path, "")
+		if err != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		defer cancel()
+		kinds, err := snapshot.Discover(ctx, config)
+		if err != nil {
+			return nil
+		}
+		return kinds.Names()
+	})
 }
 
 // completeKinds offers the templates of scale.

@@ -212,6 +212,30 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
+// TestKustomizeWarnings holds that kustomize speaks as we do: of what it did not do, and not of old forms.
+func TestKustomizeWarnings(t *testing.T) {
+	a := newAccount(t)
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	was := os.Stderr
+	os.Stderr = stderr
+	defer func() { os.Stderr = was }()
+	a.file("k/base.yaml", confHead+"metadata: {name: x}\noptions: {etcdPort: 3}\n")
+	a.file("k/kustomization.yaml", "resources: [base.yaml]\ncommonLabels: {a: b}\npatchesStrategicMerge: []\nvars:\n"+
+		"- {name: LOST, objref: {apiVersion: config.kwok.x-k8s.io/v1alpha1, kind: KwokctlConfiguration, name: x}}\n")
+	dir := filepath.Join(a.home, "k")
+	status, out, errs := a.run("", "-c", dir, "config", "view")
+	if want := "Warning: " + dir + ": well-defined vars that were never replaced: LOST\n"; status != 0 || !strings.Contains(out, "etcdPort: 3\n") || errs != want {
+		t.Errorf("status %d, %q, want %q", status, errs, want)
+	}
+	if text, err := os.ReadFile(stderr.Name()); err != nil || len(text) > 0 {
+		t.Errorf("written past us: %q, %v", text, err)
+	}
+}
+
 // TestLogPaths holds that paths of logs are those that the user means, wherever the controller works.
 func TestLogPaths(t *testing.T) {
 	a := newAccount(t)

@@ -61,7 +61,7 @@ func newCreate(env *Env) *cobra.Command {
 		if req.Files, err = env.userFiles(cfg); err != nil {
 			return err
 		}
-		req.Name, req.ReadManifest, req.CheckArgs = env.name, readManifest, env.Check.Args
+		req.Name, req.ReadManifest, req.CheckArgs = env.name, env.readManifest, env.Check.Args
 		if req.Kubeconfig, err = env.kubeconfig(configPath, f.Changed("kubeconfig")); err != nil {
 			return err
 		}

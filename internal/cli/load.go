@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +55,29 @@ func (e *Env) documents() (*documents, error) {
 		}
 	}
 	return docs, nil
+}
+
+// checkConfigs finds files of --config that are missing, also for commands that do not read them.
+func (e *Env) checkConfigs() error {
+	for _, path := range e.configs {
+		if path == "-" {
+			continue
+		}
+		path, err := e.expand(path)
+		if err != nil {
+			return err
+		}
+		if _, missing := os.Stat(path); missing != nil {
+			home, err := e.home()
+			if err != nil {
+				return err
+			}
+			if path != filepath.Join(home.Dir, "kwok.yaml") {
+				return fmt.Errorf("read configuration: %w", missing)
+			}
+		}
+	}
+	return nil
 }
 
 func (d *documents) add(e *Env, path string, objs []api.Object) error {
@@ -143,7 +167,7 @@ func (e *Env) read(path string) ([]api.Object, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read configuration: %w", err)
 	case info.IsDir():
-		return readDir(path)
+		return e.readDir(path)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("read configuration %s: neither a regular file nor a directory", path)
 	}
@@ -160,7 +184,7 @@ func readFile(path string) ([]api.Object, error) {
 }
 
 // readDir lets kustomize build a directory that has a kustomization, and reads the YAML and JSON files of another.
-func readDir(dir string) ([]api.Object, error) {
+func (e *Env) readDir(dir string) ([]api.Object, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -169,7 +193,7 @@ func readDir(dir string) ([]api.Object, error) {
 	for _, entry := range entries {
 		switch name := entry.Name(); {
 		case name == "kustomization.yaml" || name == "kustomization.yml" || name == "Kustomization":
-			return build(dir)
+			return e.build(dir)
 		case !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
 			files = append(files, filepath.Join(dir, name))
 		}
@@ -188,8 +212,8 @@ func readDir(dir string) ([]api.Object, error) {
 	return all, nil
 }
 
-func build(dir string) ([]api.Object, error) {
-	text, err := kustomized(dir)
+func (e *Env) build(dir string) ([]api.Object, error) {
+	text, err := e.kustomized(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +221,12 @@ func build(dir string) ([]api.Object, error) {
 }
 
 // kustomized is what kustomize makes of a directory, as YAML.
-func kustomized(dir string) ([]byte, error) {
+func (e *Env) kustomized(dir string) ([]byte, error) {
+	restore, err := e.hush(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer restore()
 	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, fmt.Errorf("build %s with kustomize: %s", dir, strings.Join(strings.Fields(err.Error()), " "))
@@ -209,14 +238,35 @@ func kustomized(dir string) ([]byte, error) {
 	return text, nil
 }
 
+// hush makes what kustomize logs of a directory warnings of ours, until restore is called. What it writes to stderr
+// besides is dropped: fields of old forms, which mean what they did.
+func (e *Env) hush(dir string) (restore func(), err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	stderr, out, flags, prefix := os.Stderr, log.Writer(), log.Flags(), log.Prefix()
+	os.Stderr = null
+	log.SetOutput(e.Err)
+	log.SetFlags(0)
+	log.SetPrefix("Warning: " + dir + ": ")
+	return func() {
+		os.Stderr = stderr
+		log.SetOutput(out)
+		log.SetFlags(flags)
+		log.SetPrefix(prefix)
+		_ = null.Close() // nothing was kept in it
+	}, nil
+}
+
 // readManifest returns the manifests in a file, or what kustomize makes of a directory.
-func readManifest(path string) ([]byte, error) {
+func (e *Env) readManifest(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return kustomized(path)
+		return e.kustomized(path)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: neither a regular file nor a directory", path)
 	}

@@ -44,6 +44,9 @@ func newPortForward(env *Env) *cobra.Command {
 			_, err := fmt.Fprintf(env.Out, "# Forward 127.0.0.1:%d to %s of %s\n", local, port, spec.Name)
 			return err
 		}
+		if err := c.Runs(cmd.Context(), spec.Name); err != nil {
+			return err
+		}
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(local)))
 		if err != nil {
 			return fmt.Errorf("port-forward: port %d: %w", local, errors.Unwrap(err))

@@ -26,7 +26,14 @@ func newRecord(env *Env) *cobra.Command {
 		Use: "record [KIND...]", Short: "Write all objects to a file, and then every change until interrupted",
 		Example: "  kwokctl snapshot record --path run.yaml\n  kwokctl snapshot record nodes pods --kubeconfig ~/.kube/config --path run.yaml.gz",
 	}
-	o.flags(cmd, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", "", "")
+	kinds := completeFilter(func() (string, error) {
+		if kubeconfig != "" {
+			return kubeconfig, nil
+		}
+		return env.adminConfig()
+	})
+	cmd.ValidArgsFunction = kinds
+	o.flags(cmd, kinds, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", "", "")
 	f := cmd.Flags()
 	f.StringVar(&kubeconfig, "kubeconfig", "", "record the cluster that the current context of this file leads to, ready to be simulated")
 	f.BoolVar(&secrets, "with-secrets", false, "with --kubeconfig: keep the data of Secrets")

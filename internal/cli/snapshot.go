@@ -33,7 +33,8 @@ type snapshotOptions struct {
 	flagSet              *pflag.FlagSet // nil: there are no such flags
 }
 
-func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText string) {
+// flags defines them. kinds are what filters may name.
+func (o *snapshotOptions) flags(cmd *cobra.Command, kinds completer, path, format, formatText string) {
 	f := cmd.Flags()
 	o.flagSet = f
 	f.StringVar(&o.path, "path", "", path)
@@ -42,6 +43,7 @@ func (o *snapshotOptions) flags(cmd *cobra.Command, path, format, formatText str
 		_ = cmd.RegisterFlagCompletionFunc("format", complete(-1, func() []string { return []string{formatEtcd, formatK8s} }))
 	}
 	f.StringSliceVar(&o.filter.Kinds, "filter", nil, "kinds of objects, as resource, resource.group or resource.version.group; all but events and leases when not given")
+	_ = cmd.RegisterFlagCompletionFunc("filter", kinds) // the flag is there
 	f.StringSliceVarP(&o.filter.Namespaces, "namespace", "n", nil, "namespaces of objects; all when not given")
 	f.StringVarP(&o.labels, "selector", "l", "", "labels of objects, as kubectl has them")
 }
@@ -85,7 +87,7 @@ func newSnapshotSave(env *Env) *cobra.Command {
 	var o snapshotOptions
 	cmd := &cobra.Command{Use: "save", Short: "Save the state of a cluster in a file", Args: exactly(cobra.NoArgs),
 		Example: "  kwokctl snapshot save --path state.db\n  kwokctl snapshot save --format k8s --path state.yaml.gz --namespace shop"}
-	o.flags(cmd, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", formatEtcd,
+	o.flags(cmd, completeFilter(env.adminConfig), "file to write, which must not exist; compressed if it ends in .gz; - for standard output", formatEtcd,
 		"etcd: exact, all of it; k8s: YAML to read, filter and move")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.check(); err != nil {
@@ -174,7 +176,7 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		Long: "Give a cluster the state saved in a file: of the etcd format all of it, in place of what is there; of the k8s\n" +
 			"format the objects, beside or in place of those that are there. The cluster may run or be stopped.",
 		Example: "  kwokctl snapshot restore --path state.db\n  kwokctl snapshot restore --path state.yaml.gz --filter pod,deployment.apps"}
-	o.flags(cmd, "file to read; - for standard input", "", "etcd or k8s; seen from the file when not given")
+	o.flags(cmd, completeFilter(env.adminConfig), "file to read; - for standard input", "", "etcd or k8s; seen from the file when not given")
 	f := cmd.Flags()
 	f.BoolVar(&o.filter.IgnoreErrors, "ignore-errors", false, "leave out objects that cannot be restored")
 	f.BoolVar(&o.filter.IgnoreUnknown, "ignore-unknown", false, "leave out objects of kinds that the API server does not have")
@@ -273,7 +275,8 @@ func newSnapshotExport(env *Env) *cobra.Command {
 			"as simulated ones, the data of Secrets are replaced, and what would call servers of that cluster is left out.\n" +
 			"Reading is all that is done there; what may not be read is named.",
 		Example: "  kwokctl snapshot export --kubeconfig ~/.kube/config --path production.yaml.gz\n  kwokctl create cluster --from production.yaml.gz"}
-	o.flags(cmd, "file to write, which must not exist; compressed if it ends in .gz; - for standard output", "", "")
+	source := func() (string, error) { return kubeconfig.Path(configPath, false, env.Getenv) }
+	o.flags(cmd, completeFilter(source), "file to write, which must not exist; compressed if it ends in .gz; - for standard output", "", "")
 	f := cmd.Flags()
 	f.StringVar(&configPath, "kubeconfig", "", "kubeconfig file whose current context leads to the cluster; $KUBECONFIG, else ~/.kube/config, when not given")
 	f.StringVar(&list.As, "as", "", "user to act as")
@@ -293,7 +296,7 @@ func newSnapshotExport(env *Env) *cobra.Command {
 		if len(list.AsGroups) > 0 && list.As == "" {
 			return errors.New("--as-group needs --as")
 		}
-		path, err := kubeconfig.Path(configPath, false, env.Getenv)
+		path, err := source()
 		if err != nil {
 			return err
 		}

@@ -51,3 +51,25 @@ func TestSnapshotFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestCompleteList completes the last of several.
+func TestCompleteList(t *testing.T) {
+	list := func() []string { return []string{"pods", "podtemplates", "nodes"} }
+	for _, tt := range []struct {
+		place       int
+		begun, want string
+	}{
+		{-1, "", "pods podtemplates nodes"},
+		{-1, "pod", "pods podtemplates"},
+		{-1, "nodes,podt", "nodes,podtemplates"},
+		{-1, "nodes,x", ""},
+		{0, "no", "nodes"},
+		{0, "pods,no", ""},
+		{1, "no", ""},
+	} {
+		got, _ := complete(tt.place, list)(nil, nil, tt.begun)
+		if s := strings.Join(got, " "); s != tt.want {
+			t.Errorf("%d %q: got %q, want %q", tt.place, tt.begun, s, tt.want)
+		}
+	}
+}

@@ -239,15 +239,12 @@ func newStageLint(env *Env) *cobra.Command {
 			fmt.Fprintln(env.Out, inDocument(err))
 		}
 		mistakes, stages := len(errs), api.Of[*api.Stage](objs)
-		first := map[string]string{}
+		twice := stage.Twice(stages)
 		for _, s := range stages {
 			found := stage.Lint(s)
-			key := fmt.Sprint(s.Spec.ResourceRef, s.Metadata.Name)
-			_, line := s.Where("metadata.name")
-			if at, ok := first[key]; ok && s.Metadata.Name != "" {
-				found = append(found, stage.Mistake{Field: "metadata.name", Reason: fmt.Sprintf("%q is a stage at %s already", s.Metadata.Name, at)})
+			if m, ok := twice[s]; ok {
+				found = append(found, m)
 			}
-			first[key] = fmt.Sprintf("%s:%d", s.File, line)
 			for _, m := range found {
 				field, line := s.Where(m.Field)
 				fmt.Fprintf(env.Out, "%s:%d: stage %q: %s: %s (document %d)\n", s.File, line, s.Metadata.Name, field, m.Reason, s.Document())

@@ -56,7 +56,7 @@ func newEtcdctl(env *Env) *cobra.Command {
 func (e *Env) etcdSocket(c *cluster.Cluster) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	if err := c.EtcdRuns(ctx); err != nil && !e.dryRun {
+	if err := c.Runs(ctx, "etcd"); err != nil && !e.dryRun {
 		return "", err
 	}
 	path, _, err := c.ShortEtcdSocket()
@@ -94,7 +94,7 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 				return err
 			}
 			ours, err := flags(c)
-			if err != nil {
+			if err != nil && !asksForHelp(args) {
 				return err
 			}
 			if env.dryRun {

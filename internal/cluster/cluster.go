@@ -79,7 +79,7 @@ func (c *Cluster) Logs(ctx context.Context, component string, w io.Writer, follo
 func (c *Cluster) logs(ctx context.Context, rt runtimes.Runtime, component string, w io.Writer, follow bool) error {
 	s, err := c.Spec(component)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; and %s", err, auditLog)
 	}
 	if err = rt.Logs(ctx, s, w, follow); errors.Is(err, fs.ErrNotExist) {
 		return nil // it has said nothing yet

@@ -68,6 +68,11 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 	if err := req.check(); err != nil {
 		return nil, false, err
 	}
+	if req.Kubeconfig != "" { // before anything is started
+		if err := files.TryWritable(req.Kubeconfig); err != nil {
+			return nil, false, fmt.Errorf("kubeconfig: %w", err)
+		}
+	}
 	lock, err := h.lock(ctx, req.Name)
 	if err != nil {
 		return nil, false, err

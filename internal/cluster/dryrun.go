@@ -117,12 +117,17 @@ func (s *Script) Logs(_ context.Context, spec runtimes.Spec, _ io.Writer, follow
 		s.Command(words...)
 		return s.err
 	}
+	s.show(logFile(spec), follow)
+	return s.err
+}
+
+// show writes how a log file is printed.
+func (s *Script) show(path string, follow bool) {
 	program := "cat"
 	if follow {
 		program = "tail -n +1 -f"
 	}
-	s.Printf("%s %s\n", program, logFile(spec))
-	return s.err
+	s.Printf("%s %s\n", program, path)
 }
 
 // Uninstall writes nothing: what there is to remove depends on the whole cluster (see DryDelete).
@@ -224,6 +229,14 @@ func (c *Cluster) DryDelete(s *Script, kubeconfigPath string) error {
 // DryLogs writes how the log of a component is read.
 func (c *Cluster) DryLogs(component string, follow bool, s *Script) error {
 	s.engine = c.engine()
+	if component == auditLog {
+		log, err := c.AuditLog()
+		if err != nil {
+			return err
+		}
+		s.show(log.Path, follow)
+		return s.err
+	}
 	return c.logs(context.Background(), s, component, io.Discard, follow)
 }
 

@@ -122,6 +122,15 @@ func checkObjects(kinds []string, others []api.Object) error {
 	if err := stage.Check(api.Of[*api.Stage](others)); err != nil {
 		return err
 	}
+	for _, c := range api.Of[*api.KwokConfiguration](others) {
+		err := c.Options.Check()
+		if err == nil {
+			_, _, err = kubelet.Credentials(&c.Options)
+		}
+		if err != nil {
+			return fmt.Errorf("KwokConfiguration: %w", err)
+		}
+	}
 	return kubelet.Check(others)
 }
 

@@ -110,9 +110,26 @@ func (c *Cluster) Running(ctx context.Context) error {
 	return c.none(ctx, func(s runtimes.Spec, state runtimes.State) bool { return core(s) && state != runtimes.Ready })
 }
 
-// EtcdRuns returns an error when nobody could answer at etcd's socket.
-func (c *Cluster) EtcdRuns(ctx context.Context) error {
-	return c.none(ctx, func(s runtimes.Spec, state runtimes.State) bool { return s.Name == "etcd" && state == runtimes.Stopped })
+// Runs returns an error when nobody answers at the ports of a component, and that is not about to change. It may run
+// although its supervisor cannot be asked.
+func (c *Cluster) Runs(ctx context.Context, component string) error {
+	err := c.none(ctx, func(s runtimes.Spec, state runtimes.State) bool {
+		return s.Name == component && slices.Contains([]runtimes.State{runtimes.Stopped, runtimes.Waiting, runtimes.CrashLoop}, state)
+	})
+	if down := (*downError)(nil); errors.As(err, &down) || errors.Is(err, runtimes.ErrUnavailable) {
+		return err
+	}
+	return nil
+}
+
+// downError says that a component is not as a command needs it, and what to do about it.
+type downError struct {
+	cluster, component string
+	state              runtimes.State
+}
+
+func (e *downError) Error() string {
+	return fmt.Sprintf("cluster %q: %s is %s; kwokctl start cluster --name %[1]s", e.cluster, e.component, e.state)
 }
 
 // none returns an error when a component is in a state that is bad.
@@ -123,7 +140,7 @@ func (c *Cluster) none(ctx context.Context, bad func(runtimes.Spec, runtimes.Sta
 	}
 	for i, s := range c.specs {
 		if bad(s, list[i].State) {
-			return fmt.Errorf("cluster %q: %s is %s; kwokctl start cluster --name %[1]s", c.Name, s.Name, list[i].State)
+			return &downError{c.Name, s.Name, list[i].State}
 		}
 	}
 	return nil

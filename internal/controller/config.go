@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -32,6 +31,7 @@ type config struct {
 	sel     selection
 	stages  []*api.Stage
 	builtIn []*api.Stage // of kinds that have no other
+	left    []error      // why stages are not among them
 	id      string
 	seed    uint64
 	version string
@@ -203,8 +203,8 @@ func (f *commandLine) load(log *slog.Logger) (config, error) {
 	if !chosen && !f.set.Changed("cidr") {
 		cfg.opts.CIDR = wideCIDR
 	}
-	if _, err := netip.ParsePrefix(cfg.opts.CIDR); err != nil {
-		return config{}, usageError{fmt.Errorf("cidr %q: want one such as 10.0.0.0/24", cfg.opts.CIDR)}
+	if err := cfg.opts.Check(); err != nil {
+		return config{}, usageError{err}
 	}
 	if cfg.seed == 0 {
 		cfg.seed = rand.Uint64()
@@ -294,16 +294,30 @@ func inDirectory(name string) ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" }), err
 }
 
-// sort takes the stages and adds the built-in ones.
+// sort takes the stages, of each name the first, and adds the built-in ones.
 func (c *config) sort(stages []*api.Stage) error {
 	if len(stages) > 0 && slices.Contains(c.opts.EnableCRDs, "Stage") {
 		return fmt.Errorf("%s: stage %s: Stages are read from the cluster (--enable-crds), so that no file may have any",
 			stages[0].File, stages[0].Metadata.Name)
 	}
-	c.stages = stages
+	twice := stage.Twice(stages)
+	for _, s := range stages {
+		if m, ok := twice[s]; ok {
+			c.left = append(c.left, &stage.StageError{Stage: s.Metadata.Name, File: s.File, Err: m})
+			continue
+		}
+		c.stages = append(c.stages, s)
+	}
 	built, err := stage.BuiltIn(c.opts.NodeLeaseDurationSeconds > 0)
 	c.builtIn = built
 	return err
+}
+
+// tell logs which stages are left out.
+func (c *config) tell(log *slog.Logger) {
+	for _, err := range c.left {
+		log.Error("stage is left out", "err", err)
+	}
 }
 
 // checkCRDs refuses kinds that cannot be read from the cluster.

@@ -49,6 +49,7 @@ func (l *loop) readFiles(ctx context.Context, cfg config) {
 			l.log.Error("configuration files changed and cannot be read; what was read before goes on", "err", err)
 			continue
 		}
+		next.tell(l.log)
 		l.rules.SetFiles(next.rules)
 		if !reflect.DeepEqual(next.opts, cfg.opts) {
 			l.log.Warn("configuration files changed; options take effect at the next start, objects now")

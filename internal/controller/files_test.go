@@ -59,12 +59,17 @@ func TestFilesAreReadAgain(t *testing.T) {
 		return strings.Join(names, " ")
 	}
 	one := b.kinds[pods].stages[0]
-	write("one", "two")
+	lines := bufio.NewReader(complaints)
+	write("one", "two", "one") // the first of a name counts
+	line, err := lines.ReadString('\n')
+	if err != nil || !strings.Contains(line, "a.yaml:1 already") {
+		t.Errorf("the log says %q, %v", line, err)
+	}
 	if got := next(); got != "one two" || b.kinds[pods].stages[0] != one {
 		t.Errorf("played after the change: %s", got)
 	}
 	write("one: {") // cannot be read: nothing changes, and the next that can is taken
-	line, err := bufio.NewReader(complaints).ReadString('\n')
+	line, err = lines.ReadString('\n')
 	if err != nil || !strings.Contains(line, "a.yaml:1") {
 		t.Errorf("the log says %q, %v", line, err)
 	}

@@ -50,13 +50,13 @@ func metricKinds(enabled []string) (all []string) {
 
 // checkMetrics takes the metrics of files, which may have no mistakes, nor be of kinds that are read from the cluster.
 func checkMetrics(objs []api.Object, enabled []string) ([]api.Object, error) {
-	objs = slices.DeleteFunc(slices.Clone(objs), func(o api.Object) bool { return !isMetric(o) })
-	for _, o := range objs {
+	metrics := slices.DeleteFunc(slices.Clone(objs), func(o api.Object) bool { return !isMetric(o) })
+	for _, o := range metrics {
 		if kind := o.Type().Kind; slices.Contains(enabled, kind) {
 			return nil, fmt.Errorf("%s %s: objects of this kind are read from the cluster (--enable-crds), so that no file may have any", kind, o.Meta().Name)
 		}
 	}
-	return objs, kubelet.Check(objs)
+	return metrics, kubelet.Check(objs)
 }
 
 // readMetrics reads the objects of one kind, and hands on all there are whenever they change.

@@ -19,15 +19,10 @@ import (
 // the authority that we know the API server by, which is so in most clusters; it is none of the system's. Without a
 // serving certificate it stays away, which is said to those who have configured it.
 func (c *config) certify(server *rest.Config, log *slog.Logger) (err error) {
-	o := &c.opts
-	if o.TLSCertFile+o.TLSPrivateKeyFile != "" {
-		if c.cert, err = kubelet.Certificate(o.TLSCertFile, o.TLSPrivateKeyFile); err != nil {
-			return err
-		}
-		if o.ClientCAFile != "" {
-			c.cas, err = kubelet.Authorities(o.ClientCAFile)
-			return err
-		}
+	if c.cert, c.cas, err = kubelet.Credentials(&c.opts); err != nil || c.cas != nil {
+		return err
+	}
+	if c.cert != nil {
 		known := rest.CopyConfig(server)
 		if err := rest.LoadTLSFiles(known); err != nil {
 			return fmt.Errorf("read the API server's authority: %w", err)
@@ -37,7 +32,7 @@ func (c *config) certify(server *rest.Config, log *slog.Logger) (err error) {
 		}
 		return nil
 	}
-	inCluster := slices.ContainsFunc(kubelet.Kinds(), func(k string) bool { return slices.Contains(o.EnableCRDs, k) })
+	inCluster := slices.ContainsFunc(kubelet.Kinds(), func(k string) bool { return slices.Contains(c.opts.EnableCRDs, k) })
 	if len(c.rules) > 0 || inCluster {
 		log.Warn("no --tls-cert-file: kubectl logs, exec, attach and port-forward are not answered")
 	}

@@ -106,6 +106,8 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"--no-such-flag"}, 2},
 		{[]string{"--manage-all-nodes", "--manage-single-node=x"}, 2},
 		{[]string{"--manage-all-nodes", "--v=LOUD"}, 2},
+		{[]string{"--manage-all-nodes", "--node-ip=here"}, 2},
+		{[]string{"--manage-all-nodes", "--server-address=10247"}, 2},
 		{[]string{"--manage-all-nodes", "--config=/nonexistent"}, 1},
 		{[]string{"--version"}, 0},
 		{[]string{"--help"}, 0},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -24,6 +25,12 @@ func testKectl(t *testing.T, w *world) {
 		return w.ok(append([]string{"--name", "a", "kectl"}, args...)...)
 	}
 
+	if w.runtime == "" { // etcd is all that has to answer
+		supervisor := w.pids("a")["supervise"]
+		w.signal(supervisor, syscall.SIGSTOP)
+		kectl("get", "ns", "default")
+		w.signal(supervisor, syscall.SIGCONT)
+	}
 	for _, busy := range []string{"kwok-controller", "kube-controller-manager", "kube-scheduler"} { // nobody else is to write
 		w.ok("stop", "component", busy, "--name", "a")
 	}
@@ -301,6 +308,10 @@ func TestCompletion(t *testing.T) {
 		{"--name|a|kubectl|get|nodes|node-000001", "node-000001"},
 		{"--name|a|etcdctl|snap", "snapshot"},
 		{"--name|a|kectl|ge", "get"},
+		{"snapshot|save|--name|a|--filter|po", "pods"},
+		{"snapshot|restore|--name|a|--filter|pods,depl", "pods,deployments.apps"},
+		{"snapshot|export|--filter|node", "nodes"},
+		{"snapshot|record|--name|a|state", "statefulsets.apps"},
 	} {
 		out := w.ok(append([]string{"__complete"}, strings.Split(tt.args, "|")...)...)
 		words := map[string]bool{}

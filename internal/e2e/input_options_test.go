@@ -8,7 +8,12 @@ import (
 	"time"
 )
 
-const configHead = "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokctlConfiguration\n"
+const (
+	configHead = "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokctlConfiguration\n"
+	objectHead = "apiVersion: kwok.x-k8s.io/v1alpha1\n"
+	aStage     = objectHead + "kind: Stage\nmetadata: {name: s}\nspec: {resourceRef: {kind: Pod}, selector: {}, "
+	kwokHead   = "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokConfiguration\noptions:\n  "
+)
 
 // TestMisuseOfOptions asks for clusters with wrong options: as flags, in the environment and in files. Each is refused
 // at once, in one line that says which, and writes nothing.
@@ -61,6 +66,18 @@ func TestMisuseOfOptions(t *testing.T) {
 		"user-user.yml":     configHead + "components:\n- {name: x, binary: /bin/true, user: nobody}\n",
 		"user-dir.yml":      configHead + "components:\n- {name: x, binary: /bin/true, workDir: /tmp}\n",
 		"user-manifest.yml": configHead + "components:\n- {name: x, binary: /bin/true, manifestContents: ['foo: [bar']}\n",
+		"kwok-ip.yml":       kwokHead + "nodeIP: 10.0.0.300\n",
+		"kwok-address.yml":  kwokHead + "serverAddress: localhost\n",
+		"kwok-cidr.yml":     kwokHead + "cidr: 10.0.0.0\n",
+		"kwok-cert.yml":     kwokHead + "tlsCertFile: nowhere.crt\n  tlsPrivateKeyFile: nowhere.key\n",
+		"kwok-pem.yml":      kwokHead + "tlsCertFile: text\n  tlsPrivateKeyFile: text\n",
+		"kwok-half.yml":     kwokHead + "tlsPrivateKeyFile: text\n",
+		"kwok-ca.yml":       kwokHead + "clientCAFile: text\n",
+		"forward.yml":       objectHead + "kind: ClusterPortForward\nmetadata: {name: x}\nspec: {forwards: [{ports: [70000]}]}\n",
+		"forward-to.yml":    objectHead + "kind: PortForward\nmetadata: {name: x}\nspec: {forwards: [{target: {address: localhost, port: -1}}]}\n",
+		"delay.yml":         aStage + "delay: {durationMilliseconds: -5}}\n",
+		"jitter.yml":        aStage + "delay: {durationMilliseconds: 5, jitterDurationMilliseconds: -1}}\n",
+		"twice.yml":         aStage + "steps: []}\n---\n" + aStage + "steps: []}\n",
 		"user-port.yml":     configHead + "components:\n- {name: x, binary: /bin/true, ports: [{port: 70000}]}\n",
 	} {
 		write(t, filepath.Join(w.home, name), text)
@@ -187,6 +204,18 @@ func TestMisuseOfOptions(t *testing.T) {
 		{"", "-c|user-dir.yml", "workDir /tmp"},
 		{"", "-c|user-manifest.yml", "components[0] x|manifestContents[0]|document 1"},
 		{"", "-c|user-port.yml", "70000|65535"},
+		{"", "-c|kwok-ip.yml", `nodeIP "10.0.0.300"`},
+		{"", "-c|kwok-address.yml", `serverAddress "localhost"`},
+		{"", "-c|kwok-cidr.yml", `cidr "10.0.0.0"`},
+		{"", "-c|kwok-cert.yml", `tlsCertFile "nowhere.crt"|tlsPrivateKeyFile "nowhere.key"|no such file`},
+		{"", "-c|kwok-pem.yml", `tlsCertFile "text"|PEM`},
+		{"", "-c|kwok-half.yml", `tlsCertFile ""|tlsPrivateKeyFile "text"|both or none`},
+		{"", "-c|kwok-ca.yml", `clientCAFile "text"|PEM`},
+		{"", "-c|forward.yml", "ClusterPortForward x|spec.forwards[0].ports[0] 70000"},
+		{"", "-c|forward-to.yml", "PortForward x|spec.forwards[0].target.port -1"},
+		{"", "-c|delay.yml", "delay.yml|stage s|spec.delay.durationMilliseconds: -5 is negative"},
+		{"", "-c|jitter.yml", "jitter.yml|stage s|spec.delay.jitterDurationMilliseconds: -1 is negative"},
+		{"", "-c|twice.yml", `twice.yml|stage s|metadata.name: "s" is a stage at|twice.yml:3 already`},
 		{"", "-c|empty", "empty|no kustomization"},
 		{"", "-c|broken", "broken|nowhere.yaml"},
 		{"", "-c|text,field.yml", "text"},

@@ -124,6 +124,15 @@ var misuses = []misuse{
 	{"create|cluster|--kubeconfig|directory", "directory"},
 	{"create|cluster|--kubeconfig|syntax.yaml", "syntax.yaml"},
 	{"create|cluster|--kubeconfig|syntax.yaml/config", "syntax.yaml"},
+	{"create|cluster|--kubeconfig|/proc/x/y", "kubeconfig|/proc/x/y|/proc: "},
+	{"get|clusters|-c|missing.yaml", "read configuration|missing.yaml"},
+	{"-c|missing.yaml|kubectl|get|nodes", "read configuration|missing.yaml"},
+	{"get|artifacts|--filter|x", `"x"|binary, image, manifest`},
+	{"config|view|-o|nonsense", "'o'"},
+	{"completion|nosuch", `"nosuch"|bash`},
+	{"snapshot|export|--path|x.yaml|--kubeconfig|missing.yaml", "missing.yaml|no such file"},
+	{"snapshot|export|--path|x.yaml|--kubeconfig|port.yaml", "port.yaml|KwokctlConfiguration"},
+	{"snapshot|export|--path|x.yaml|--kubeconfig|directory", "directory|is a directory"},
 }
 
 // inputs are files for them, made in the home of the world.
@@ -193,7 +202,7 @@ func TestMisuseOfCluster(t *testing.T) {
 		{"scale|node|--serial-length|-1", "-1"},
 		{"scale|node|--replicas|1|--param|.a = ", "param"},
 		{"scale|node|-c|missing.yaml", "missing.yaml"},
-		{"logs|nobody", `"nobody"|kube-scheduler`},
+		{"logs|nobody", `"nobody"|kube-scheduler|audit`},
 		{"get|kubeconfig|--host|a b:c:d", "a b"},
 		{"get|kubeconfig|--host|x:99999", "x:99999|65535"},
 		{"get|kubeconfig|--host|x:abc", "x:abc|65535"},

@@ -19,12 +19,15 @@ func TestRenewal(t *testing.T) {
 	w := newWorld(t)
 	w.create("old")
 	w.ok("stop", "cluster", "--name", "old")
-	for _, args := range []string{"scale node", "etcdctl get x", "kectl get nodes", "snapshot save --path x.db"} {
+	for _, args := range []string{"scale node", "etcdctl get x", "kectl get nodes", "snapshot save --path x.db", "port-forward etcd :client", "port-forward kwok-controller :http"} {
 		r := w.run(append([]string{"--name", "old"}, strings.Fields(args)...)...)
 		w.oneLine(args, r, "is Stopped", "kwokctl start cluster")
 		if r.took > 2*time.Second {
 			t.Errorf("%s: took %s", args, r.took)
 		}
+	}
+	for _, args := range []string{"etcdctl --help", "kectl help get"} { // which need no etcd
+		w.ok(append([]string{"--name", "old"}, strings.Fields(args)...)...)
 	}
 	dir := filepath.Join(w.cluster("old"), "pki")
 	cert, key, err := pki.Sign([]byte(read(filepath.Join(dir, "ca.crt"))), []byte(read(filepath.Join(dir, "ca.key"))), "kwok-admin", []string{"system:masters"}, time.Now().AddDate(0, 0, -330))

@@ -42,14 +42,48 @@ func WriteStream(path string, mode os.FileMode, fill func(io.Writer) error) erro
 // CheckWritable tells why WriteAtomic could not write path, made with its directory if that is missing, as far as that
 // can be told without writing anything.
 func CheckWritable(path string) error {
-	target, err := Target(path)
+	_, _, err := nearest(path)
+	return err
+}
+
+// TryWritable tells it for certain, by making a file or directory where one has to be made, and removing it at once.
+func TryWritable(path string) error {
+	dir, missing, err := nearest(path)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(target)
+	const name = ".kwokctl-*"
+	var made string
+	if missing {
+		made, err = os.MkdirTemp(dir, name)
+	} else {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, name); err == nil {
+			made, err = f.Name(), f.Close()
+		}
+	}
+	if made != "" {
+		err = errors.Join(err, os.Remove(made))
+	}
+	if errors.Is(err, fs.ErrNotExist) { // dir is there
+		err = errors.New("its file system takes none")
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: no file can be made in %s: %w", path, dir, cause(err))
+	}
+	return nil
+}
+
+// nearest is the directory in which the file at path, or its missing directory, has to be made.
+func nearest(path string) (dir string, missing bool, err error) {
+	target, err := Target(path)
+	if err != nil {
+		return "", false, err
+	}
+	dir = filepath.Dir(target)
 	info, err := os.Stat(dir)
 	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
+		dir, missing = filepath.Dir(dir), true
 		info, err = os.Stat(dir)
 	}
 	if err == nil && !info.IsDir() {
@@ -59,9 +93,9 @@ func CheckWritable(path string) error {
 		err = writable(dir)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: no file can be made in %s: %w", path, dir, cause(err))
+		return "", false, fmt.Errorf("write %s: no file can be made in %s: %w", path, dir, cause(err))
 	}
-	return nil
+	return dir, missing, nil
 }
 
 // finish fills tmp and puts it in the place of target.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,9 +47,18 @@ func TestCheckWritable(t *testing.T) {
 		"new": "", "file": "", "some/new/one": "",
 		"file/x": "not a directory", "file/x/y": "not a directory", "lost": "not a directory", "loop": "symlink",
 	} {
-		err := CheckWritable(filepath.Join(dir, path))
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", path, err, want)
+		for _, check := range []func(string) error{CheckWritable, TryWritable} {
+			err := check(filepath.Join(dir, path))
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %q", path, err, want)
+			}
+		}
+	}
+	if runtime.GOOS == "linux" { // root is let in, and can make nothing
+		for _, path := range []string{"/proc/x", "/proc/x/y", "/sys/x"} {
+			if err := TryWritable(path); err == nil || !strings.Contains(err.Error(), "write "+path+": no file can be made in ") {
+				t.Errorf("%s: got %v", path, err)
+			}
 		}
 	}
 	if got := names(t, dir); len(got) != 3 {

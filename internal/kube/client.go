@@ -43,11 +43,22 @@ func Connect(kubeconfig, master string) (*rest.Config, error) {
 			cfg, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("connect with %q: %w", kubeconfig, err)
+			return nil, fmt.Errorf("connect with %q: %w", kubeconfig, inConfig(kubeconfig, err))
 		}
 	}
 	cfg.QPS = -1
 	return cfg, nil
+}
+
+// inConfig says what is wrong with a kubeconfig file without its name, and without advice that is not for our users.
+func inConfig(path string, err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return errors.New("it has no current context")
+	}
+	if text, ok := strings.CutPrefix(err.Error(), fmt.Sprintf("error loading config file %q: ", path)); ok {
+		return errors.New(strings.Replace(text, "read "+path+": ", "", 1))
+	}
+	return err
 }
 
 // Client sends requests to one API server. It is safe for concurrent use.

@@ -191,6 +191,20 @@ func TestConnect(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty, wrong := filepath.Join(t.TempDir(), "empty"), filepath.Join(t.TempDir(), "wrong")
+	for name, text := range map[string]string{empty: "apiVersion: v1\nkind: Config\n", wrong: strings.Replace(text, "current-context: a", "current-context: b", 1)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{
+		path + "x": "no such file", empty: "it has no current context", wrong: "context: b", t.TempDir(): "is a directory",
+	} {
+		_, err := Connect(path, "")
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), path) > 2 || strings.Contains(err.Error(), "MASTER") {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
 	for _, tt := range []struct{ name, path, master, want string }{
 		{"file", path, "", "http://192.0.2.1:80"},
 		{"file and master", path, "http://192.0.2.2:80", "http://192.0.2.2:80"},

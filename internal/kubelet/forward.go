@@ -16,6 +16,24 @@ import (
 // dialTime bounds how long a target may take to answer.
 const dialTime = 10 * time.Second
 
+// checkForward returns the first port that is none.
+func checkForward(f *api.PortForward) error {
+	bad := func(field string, port int32) error {
+		return fmt.Errorf("%s %s: spec.forwards%s %d: allowed are 1 to 65535", f.Kind, f.Metadata.Name, field, port)
+	}
+	for i, rule := range f.Spec.Forwards {
+		for j, port := range rule.Ports {
+			if !api.IsPort(int(port)) {
+				return bad(fmt.Sprintf("[%d].ports[%d]", i, j), port)
+			}
+		}
+		if to := rule.Target; to != nil && !api.IsPort(int(to.Port)) {
+			return bad(fmt.Sprintf("[%d].target.port", i), to.Port)
+		}
+	}
+	return nil
+}
+
 // forwarder leads the ports of a pod to where the rules say.
 type forwarder struct {
 	target

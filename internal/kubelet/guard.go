@@ -18,6 +18,7 @@ import (
 	authorization "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kwokctl/internal/api"
 	"kwokctl/internal/kube"
 )
 
@@ -149,27 +150,38 @@ func (g *Guard) ask(ctx context.Context, path string, review any) error {
 	return json.Unmarshal(answer, review)
 }
 
-// Certificate reads a serving certificate with its key.
-func Certificate(certFile, keyFile string) (*tls.Certificate, error) {
+// Credentials reads the serving certificate, and who signs client certificates; nil for those that no option names.
+func Credentials(o *api.KwokOptions) (cert *tls.Certificate, cas *x509.CertPool, err error) {
+	if o.TLSCertFile+o.TLSPrivateKeyFile != "" {
+		if cert, err = certificate(o.TLSCertFile, o.TLSPrivateKeyFile); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.ClientCAFile != "" {
+		cas, err = authorities(o.ClientCAFile)
+	}
+	return cert, cas, err
+}
+
+func certificate(certFile, keyFile string) (*tls.Certificate, error) {
 	if certFile == "" || keyFile == "" {
-		return nil, fmt.Errorf("tls-cert-file %q, tls-private-key-file %q: want both or none", certFile, keyFile)
+		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: want both or none", certFile, keyFile)
 	}
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("serving certificate %s with key %s: %w", certFile, keyFile, err)
+		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: %w", certFile, keyFile, err)
 	}
 	return &cert, nil
 }
 
-// Authorities reads who signs client certificates.
-func Authorities(file string) (*x509.CertPool, error) {
+func authorities(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("client-ca-file: %w", err)
+		return nil, fmt.Errorf("clientCAFile: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("client-ca-file %s: has no PEM certificate", file)
+		return nil, fmt.Errorf("clientCAFile %q: has no PEM certificate", file)
 	}
 	return pool, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"kwokctl/internal/api"
 	"kwokctl/internal/pki"
 )
 
@@ -25,25 +26,24 @@ func TestCertificates(t *testing.T) {
 	for _, name := range []string{"admin.crt", "admin.key", "ca.crt"} {
 		write(t, at(name), string(files[name]))
 	}
-	if _, err := Certificate(at("admin.crt"), at("admin.key")); err != nil {
-		t.Error(err)
-	}
-	if _, err := Authorities(at("ca.crt")); err != nil {
-		t.Error(err)
-	}
-	for _, c := range []struct{ cert, key, want string }{
-		{at("admin.crt"), "", "want both or none"},
-		{"", at("admin.key"), "want both or none"},
-		{at("none"), at("admin.key"), "no such file"},
-		{at("ca.crt"), at("admin.key"), "does not match"},
+	for _, c := range []struct{ cert, key, ca, want string }{
+		{"", "", "", ""},
+		{at("admin.crt"), at("admin.key"), at("ca.crt"), ""},
+		{at("admin.crt"), "", "", "want both or none"},
+		{"", at("admin.key"), "", "want both or none"},
+		{at("none"), at("admin.key"), "", "no such file"},
+		{at("ca.crt"), at("admin.key"), "", "does not match"},
+		{at("admin.key"), at("admin.key"), "", `tlsCertFile "` + at("admin.key")},
+		{"", "", at("none"), "no such file"},
+		{"", "", at("admin.key"), "has no PEM certificate"},
 	} {
-		if _, err := Certificate(c.cert, c.key); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q, %q: %v, want %q", c.cert, c.key, err, c.want)
+		o := api.KwokOptions{TLSCertFile: c.cert, TLSPrivateKeyFile: c.key, ClientCAFile: c.ca}
+		cert, cas, err := Credentials(&o)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c, err, c.want)
 		}
-	}
-	for name, want := range map[string]string{"none": "no such file", "admin.key": "has no PEM certificate"} {
-		if _, err := Authorities(at(name)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", name, err, want)
+		if err == nil && ((cert != nil) != (c.cert != "") || (cas != nil) != (c.ca != "")) {
+			t.Errorf("%+v: got %v, %v", c, cert, cas)
 		}
 	}
 }

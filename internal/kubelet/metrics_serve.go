@@ -44,8 +44,13 @@ func NewMetrics(log *slog.Logger, now func() time.Time, failed func()) *Metrics 
 	return m
 }
 
-// Check returns the mistakes in Metrics and ResourceUsages.
+// Check returns the first mistake in PortForwards, Metrics and ResourceUsages.
 func Check(objs []api.Object) error {
+	for _, f := range api.Of[*api.PortForward](objs) {
+		if err := checkForward(f); err != nil {
+			return err
+		}
+	}
 	m := NewMetrics(slog.New(slog.DiscardHandler), time.Now, nil)
 	if _, errs := m.compile(objs); len(errs) > 0 {
 		return errs[0] // the user mends one at a time

@@ -239,6 +239,9 @@ func TestMetricMistakes(t *testing.T) {
 		{aMetric + "  - {name: g, kind: gauge, value: '1'}\n---" + strings.Replace(aMetric, "{name: m}", "{name: second}", 1), "Metric second: spec.path: that of Metric m already"},
 		{"kind: ResourceUsage\nmetadata: {name: p}\nspec:\n  usages:\n  - usage:\n      cpu: {expression: 1m}", "f.yaml:6: ResourceUsage p: spec.usages[0].usage.cpu.expression: cel \"1m\""},
 		{"kind: ResourceUsage\nmetadata: {name: p}\nspec: {usages: [{usage: {cpu: {}}}]}", "spec.usages[0].usage.cpu: neither value nor expression"},
+		{"kind: PortForward\nmetadata: {name: p}\nspec: {forwards: [{}, {ports: [80, 70000]}]}", "PortForward p: spec.forwards[1].ports[1] 70000: allowed are 1 to 65535"},
+		{"kind: PortForward\nmetadata: {name: p}\nspec: {forwards: [{ports: [0]}]}", "spec.forwards[0].ports[0] 0"},
+		{"kind: ClusterPortForward\nmetadata: {name: p}\nspec: {forwards: [{target: {address: localhost, port: -1}}]}", "ClusterPortForward p: spec.forwards[0].target.port -1"},
 	} {
 		err := Check(parse(t, tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {

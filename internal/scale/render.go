@@ -85,7 +85,7 @@ func parameters(params map[string]any, programs []string) (map[string]any, error
 		params = map[string]any{}
 	}
 	for _, text := range programs {
-		jq, err := expr.NewJQ(text)
+		jq, err := expr.NewVerbatimJQ(text)
 		if err != nil {
 			return nil, fmt.Errorf("read --param: %w", err)
 		}

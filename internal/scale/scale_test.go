@@ -312,6 +312,40 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// TestVerbatim prints parameters as they were written.
+func TestVerbatim(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ param, template, want string }{
+		{`.v=1.10`, "{{ .v }}", "1.10"},
+		{`.v=-1.10`, "{{ .v }}", "-1.10"},
+		{`.v=1e3`, "{{ .v }}", "1e3"},
+		{`.v=10000000`, "{{ .v }}", "10000000"},
+		{`.v=12345678901234567890`, "{{ .v }}", "12345678901234567890"},
+		{`.v="1.10"`, "{{ .v }}", "1.10"},
+		{`.v={a: [1.10, 2]}`, "{{ index .v.a 0 }} {{ index .v.a 1 }}", "1.10 2"},
+		{`.v=1.10+1`, "{{ .v }}", "2.1"},
+		{`.v=.whole*1e7`, "{{ .v }}", "30000000"},
+		{`.v=("1.10"|tostring)`, "{{ .v }}", "1.10"},
+		{`.v=(if 1.10 == 1.1 then "same" else "other" end)`, "{{ .v }}", "same"},
+		{`.v=1`, "{{ .whole }} {{ if gt .whole 2 }}more{{ end }} {{ .half }}", "3 more 0.5"},
+	} {
+		job := Job{Kind: "thing", Resource: &api.KwokctlResource{Template: "text: |-\n  " + tt.template,
+			Parameters: map[string]any{"whole": int64(3), "half": 0.5}}}
+		params, err := parameters(job.Resource.Parameters, []string{tt.param})
+		if err != nil {
+			t.Errorf("%s: %v", tt.param, err)
+			continue
+		}
+		r, err := newRenderer(job, params, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o, err := r.render(0, ""); err != nil || o["text"] != tt.want {
+			t.Errorf("%s: got %q, %v; want %q", tt.param, o["text"], err, tt.want)
+		}
+	}
+}
+
 func BenchmarkRender(b *testing.B) {
 	for _, kind := range []string{"node", "pod"} {
 		b.Run(kind, func(b *testing.B) {

@@ -95,6 +95,16 @@ func Discover(ctx context.Context, config *rest.Config) (*Kinds, error) {
 	return k, k.findCustom(ctx)
 }
 
+// Names are the kinds as filters have them.
+func (k *Kinds) Names() []string {
+	var all []string
+	for _, kind := range k.all {
+		all = append(all, kind.String())
+	}
+	slices.Sort(all)
+	return slices.Compact(all) // a kind may have several versions
+}
+
 func (k *Kinds) get(ctx context.Context, path string, query map[string][]string, into any) error {
 	body, err := k.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: path, Query: query})
 	if err != nil {

@@ -122,8 +122,8 @@ func (l *Lifecycle) compile(s *api.Stage, f expr.Funcs) (*compiled, error) {
 	if c.match, err = newMatcher(s.Spec.Selector, l.cel); err != nil {
 		return nil, err
 	}
-	if s.Spec.Weight < 0 {
-		return nil, fmt.Errorf("spec.weight: %d is negative", s.Spec.Weight)
+	if bad := negative(&s.Spec); len(bad) > 0 {
+		return nil, bad[0]
 	}
 	if c.weight, err = newSource(s.Spec.WeightFrom, l.cel); err != nil {
 		return nil, fmt.Errorf("spec.weightFrom: %w", err)

@@ -15,6 +15,8 @@ type Mistake struct {
 	Reason string
 }
 
+func (m Mistake) Error() string { return m.Field + ": " + m.Reason }
+
 // linter collects the mistakes of one stage.
 type linter struct {
 	like  any
@@ -23,9 +25,13 @@ type linter struct {
 	found []Mistake
 }
 
-// Check returns the first mistake that keeps one of the stages, of any kinds, from being compiled.
+// Check returns the first mistake that keeps one of the stages, of any kinds, from being played.
 func Check(stages []*api.Stage) error {
+	twice := Twice(stages)
 	for _, s := range stages {
+		if m, ok := twice[s]; ok {
+			return &StageError{Stage: s.Metadata.Name, File: s.File, Err: m}
+		}
 		if s.Spec.Selector == nil { // it matches nothing, but what it says is to be right
 			all := *s
 			all.Spec.Selector = &api.Selector{}
@@ -51,9 +57,7 @@ func Lint(s *api.Stage) []Mistake {
 	} else {
 		l.expressions(s.Spec.Selector.MatchExpressions)
 	}
-	if s.Spec.Weight < 0 {
-		l.add("spec.weight", fmt.Sprintf("%d is negative", s.Spec.Weight))
-	}
+	l.found = append(l.found, negative(&s.Spec)...)
 	l.source("spec.weightFrom", s.Spec.WeightFrom)
 	l.delay(s.Spec.Delay)
 	if len(s.Spec.Steps) == 0 {
@@ -152,20 +156,55 @@ func (l *linter) delay(d *api.Delay) {
 	}
 	l.source("spec.delay.durationFrom", d.DurationFrom)
 	l.source("spec.delay.jitterDurationFrom", d.JitterDurationFrom)
-	const duration, jitter = "spec.delay.durationMilliseconds", "spec.delay.jitterDurationMilliseconds"
-	if ms := d.DurationMilliseconds; ms != nil && *ms < 0 {
-		l.add(duration, fmt.Sprintf("%d is negative", *ms))
-	}
-	if ms := d.JitterDurationMilliseconds; ms != nil && *ms < 0 {
-		l.add(jitter, fmt.Sprintf("%d is negative", *ms))
-	}
 	switch {
 	case d.DurationMilliseconds == nil && d.DurationFrom == nil && (d.JitterDurationMilliseconds != nil || d.JitterDurationFrom != nil):
-		l.add(duration, "missing: without a duration there is no delay, whatever the jitter")
+		l.add(durationField, "missing: without a duration there is no delay, whatever the jitter")
 	case d.DurationMilliseconds != nil && d.JitterDurationMilliseconds != nil && *d.JitterDurationMilliseconds < *d.DurationMilliseconds:
-		l.add(jitter, fmt.Sprintf("%d is less than the duration, %d: it is the latest moment, not an addition, so the delay is always %d",
+		l.add(jitterField, fmt.Sprintf("%d is less than the duration, %d: it is the latest moment, not an addition, so the delay is always %d",
 			*d.JitterDurationMilliseconds, *d.DurationMilliseconds, *d.JitterDurationMilliseconds))
 	}
+}
+
+const (
+	durationField = "spec.delay.durationMilliseconds"
+	jitterField   = "spec.delay.jitterDurationMilliseconds"
+)
+
+// negative returns the numbers that are less than they can mean.
+func negative(s *api.StageSpec) (found []Mistake) {
+	check := func(field string, n int64) {
+		if n < 0 {
+			found = append(found, Mistake{field, fmt.Sprintf("%d is negative", n)})
+		}
+	}
+	check("spec.weight", int64(s.Weight))
+	if d := s.Delay; d != nil && d.DurationMilliseconds != nil {
+		check(durationField, *d.DurationMilliseconds)
+	}
+	if d := s.Delay; d != nil && d.JitterDurationMilliseconds != nil {
+		check(jitterField, *d.JitterDurationMilliseconds)
+	}
+	return found
+}
+
+// Twice returns the stages that have the kind and the name of one before them.
+func Twice(stages []*api.Stage) map[*api.Stage]Mistake {
+	type key struct {
+		ref  api.ResourceRef
+		name string
+	}
+	first, twice := map[key]*api.Stage{}, map[*api.Stage]Mistake{}
+	for _, s := range stages {
+		k := key{s.Spec.ResourceRef, s.Metadata.Name}
+		before := first[k]
+		if before == nil || k.name == "" {
+			first[k] = s
+			continue
+		}
+		_, line := before.Where("metadata.name")
+		twice[s] = Mistake{"metadata.name", fmt.Sprintf("%q is a stage at %s:%d already", k.name, before.File, line)}
+	}
+	return twice
 }
 
 func (l *linter) step(at string, s *api.Step) {

@@ -195,6 +195,32 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// TestCheck names what keeps Stages from being played. What lint finds besides does not.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	const one = "kind: Stage\nmetadata: {name: a}\nspec: {resourceRef: {kind: Pod}, selector: {}, delay: {durationMilliseconds: 5, jitterDurationMilliseconds: 2}}\n---\n"
+	for _, tt := range []struct{ text, want string }{
+		{one, ""},
+		{one + strings.Replace(one, "kind: Pod", "kind: Node", 1), ""},
+		{one + strings.Replace(one, "name: a", "name: b", 1) + one, `f.yaml: stage a: metadata.name: "a" is a stage at f.yaml:2 already`},
+		{strings.Replace(one, ": 5", ": -5", 1), "f.yaml: stage a: spec.delay.durationMilliseconds: -5 is negative"},
+		{strings.Replace(one, ": 2", ": -2", 1), "f.yaml: stage a: spec.delay.jitterDurationMilliseconds: -2 is negative"},
+		{strings.Replace(one, "delay:", "weight: -1, delay:", 1), "f.yaml: stage a: spec.weight: -1 is negative"},
+	} {
+		objs, err := api.Load(strings.NewReader(tt.text), "f.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := Check(api.Of[*api.Stage](objs)); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s\ngot %q\nwant %q", tt.text, got, tt.want)
+		}
+	}
+}
+
 const badStages = `# comment
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
@@ -213,7 +239,7 @@ spec:
   weightFrom: {}
   delay:
     durationMilliseconds: 2000
-    jitterDurationMilliseconds: 1000
+    jitterDurationMilliseconds: -1
     durationFrom: {expressionFrom: "["}
   steps:
   - event: {type: Info, reason: two words}
@@ -261,9 +287,10 @@ const badMistakes = `
 1:12 spec.selector.matchExpressions[3].values: In needs at least one
 1:14 spec.selector.matchExpressions[4]: want jq or cel
 1:15 spec.weight: -1 is negative
+1:19 spec.delay.jitterDurationMilliseconds: -1 is negative
 1:16 spec.weightFrom: want jq or cel
 1:20 spec.delay.durationFrom.expressionFrom: jq
-1:19 spec.delay.jitterDurationMilliseconds: 1000 is less than the duration, 2000
+1:19 spec.delay.jitterDurationMilliseconds: -1 is less than the duration, 2000
 1:22 spec.steps[0].event.type: "Info" is none of Normal, Warning
 1:22 spec.steps[0].event.reason: want a word
 1:24 spec.steps[0].patch.type: "yaml" is none of

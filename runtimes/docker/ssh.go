@@ -183,15 +183,28 @@ func (t *tunnel) Close() {
 func removeStale() {
 	all, _ := filepath.Glob(filepath.Join(os.TempDir(), tunnelDir))
 	for _, dir := range all {
-		t := &tunnel{dir: dir}
-		if info, err := os.Lstat(dir); err != nil || time.Since(info.ModTime()) < time.Minute { // it may still be made
-			continue
-		}
-		if conn, err := net.Dial("unix", t.socket()); err == nil {
-			conn.Close()
-		} else if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-			t.remove()
-		}
+		removeOne(&tunnel{dir: dir})
+	}
+}
+
+// removeOne removes the directory of a tunnel unless somebody listens there, or may soon. Others may write where
+// directories for a time are, so nothing is removed by way of a link.
+func removeOne(t *tunnel) {
+	root, err := os.OpenRoot(t.dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	opened, err := root.Stat(".")
+	named, e := os.Lstat(t.dir)
+	if err != nil || e != nil || !os.SameFile(opened, named) || time.Since(named.ModTime()) < time.Minute {
+		return
+	}
+	if conn, err := net.DialTimeout("unix", t.socket(), tunnelTime); err == nil {
+		conn.Close()
+	} else if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		_ = root.Remove(filepath.Base(t.socket()))
+		_ = os.Remove(t.dir)
 	}
 }
 

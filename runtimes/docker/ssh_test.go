@@ -2,6 +2,7 @@ package docker
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,21 +65,43 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestStaleTunnels removes what those who were killed have left, and nothing that is in use or new.
+// TestStaleTunnels removes what those who were killed have left, and nothing that is in use, new, or somewhere else.
 func TestStaleTunnels(t *testing.T) {
-	temp := t.TempDir()
+	temp, err := os.MkdirTemp("", "t") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(temp) })
 	t.Setenv("TMPDIR", temp)
-	for name, age := range map[string]time.Duration{"old": time.Hour, "new": 0} {
+	kept := put(t, temp, "other/s", "a file")
+	for name, age := range map[string]time.Duration{"dead": time.Hour, "used": time.Hour, "empty": time.Hour, "new": 0} {
 		dir := filepath.Join(temp, strings.Replace(tunnelDir, "*", name, 1))
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
+		}
+		if name == "used" || name == "dead" {
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if l.SetUnlinkOnClose(false); name == "dead" {
+				l.Close()
+			}
 		}
 		if err := os.Chtimes(dir, time.Time{}, time.Now().Add(-age)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Symlink("other", filepath.Join(temp, "kwok-ssh-link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(filepath.Dir(kept), time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	removeStale()
-	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) != 1 || filepath.Base(left[0]) != "kwok-ssh-new" {
-		t.Errorf("left: %q", left)
+	left, _ := filepath.Glob(filepath.Join(temp, "*"))
+	if got := strings.ReplaceAll(strings.Join(left, " "), temp+"/", ""); got != "kwok-ssh-link kwok-ssh-new kwok-ssh-used other" || !exists(kept) {
+		t.Errorf("left: %s", got)
 	}
 }

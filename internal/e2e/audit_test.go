@@ -159,9 +159,9 @@ func count(t *testing.T, name string, in []audit.Count, least int) {
 }
 
 // TestAuditPolicy runs a cluster with a policy of the user's own, which he loses afterwards, and one without audit.
-func TestAuditPolicy(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestAuditPolicy(t *testing.T) { inProcessesAndContainers(t, testAuditPolicy) }
+
+func testAuditPolicy(t *testing.T, w *world) {
 	policy := filepath.Join(w.home, "policy.yaml")
 	write(t, policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  resources: [{group: \"\", resources: [services]}]\n- level: None\n")
 	w.create("p", "--kube-audit-policy", "policy.yaml")

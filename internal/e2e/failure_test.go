@@ -44,9 +44,9 @@ func TestDeathAtStart(t *testing.T) {
 }
 
 // TestRetain keeps what is left of a cluster that could not be started, for its logs.
-func TestRetain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestRetain(t *testing.T) { inProcessesAndContainers(t, testRetain) }
+
+func testRetain(t *testing.T, w *world) {
 	r := w.run("create", "cluster", "--name", "kept", "--retain", "--wait", "60s", "--extra-args", "kube-scheduler=config=/nowhere.yaml")
 	if r.code != 1 || !strings.Contains(r.stderr, "/nowhere.yaml") {
 		t.Errorf("exit status %d: %s", r.code, r.stderr)
@@ -54,7 +54,7 @@ func TestRetain(t *testing.T) {
 	if got := w.processesOf("kept"); len(got) > 0 {
 		t.Errorf("processes are left: %q", got)
 	}
-	if got := read(filepath.Join(w.cluster("kept"), "logs", "kube-scheduler.log")); !strings.Contains(got, "/nowhere.yaml") {
+	if got := read(filepath.Join(w.cluster("kept"), "logs", "kube-scheduler.log")); w.runtime == "" && !strings.Contains(got, "/nowhere.yaml") {
 		t.Errorf("log of the scheduler: %q", got)
 	}
 	if got := w.ok("logs", "kube-scheduler", "--name", "kept"); !strings.Contains(got, "/nowhere.yaml") {

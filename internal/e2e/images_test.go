@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -45,6 +47,33 @@ func testUnpulledImages(t *testing.T, w *world) {
 		t.Errorf("cut: exit status %d: %s", cut.code, cut.stderr)
 	}
 	w.gone("none")
+	w.askedForLogin(refused)
+}
+
+// askedForLogin pulls from a registry that asks who the user is. Of the images, those that come first are pulled first.
+func (w *world) askedForLogin(refused func(status int, what string, args []string, words ...string)) {
+	const password = "open-sesame"
+	r := newRegistry(w.t, make([]byte, 1<<20))
+	r.login = "me:" + password
+	as := func(login string) string {
+		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.at(), base64.StdEncoding.EncodeToString([]byte(login)))
+	}
+	images := []string{"--etcd-image", r.image("good"), "--kube-scheduler-image", "127.0.0.1:1/x:1"}
+	for _, tt := range []struct {
+		config string
+		words  []string
+	}{
+		{`{}`, []string{"image of etcd", "registry " + r.at() + " asks who you are: log in to it with docker login " + r.at()}},
+		{as("me:wrong-sesame"), []string{"image of etcd", "registry " + r.at() + " does not let you by what", "docker login " + r.at()}},
+	} {
+		w.dockerConfig(tt.config)
+		refused(1, tt.config, images, tt.words...)
+	}
+	w.dockerConfig(as(r.login))
+	w.fails(1, []string{"fetch etcd ready", "image of kube-scheduler"}, append([]string{"create", "cluster", "--name", "none"}, images...)...)
+	w.gone("none")
+	w.untold(password)
+	w.dropImage(r.image("good"))
 }
 
 // TestImagesOfOthers runs components in images that are not kwokctl's, with all that the user can add to a cluster of
@@ -56,7 +85,11 @@ func testImagesOfOthers(t *testing.T, w *world) {
 	local := w.importImage(layer)
 	scheduler := local
 	if w.runtime == docker.Docker {
-		scheduler = newRegistry(t, layer).image("good")
+		r := newRegistry(t, layer)
+		r.login = "me:open-sesame"
+		w.keeper(r.login)
+		w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"kept"}}`, r.at()))
+		scheduler = r.image("good")
 		w.dropImage(scheduler)
 	}
 	given := filepath.Join(w.home, "given")
@@ -87,6 +120,7 @@ componentsPatches:
 			t.Errorf("%s: %+v\n%s", name, c, w.ok("logs", name, "--name", "others"))
 		}
 	}
+	w.untold("open-sesame")
 	w.secured("others", "kube-scheduler")
 	w.ok("scale", "node", "--replicas", "1", "--name", "others")
 	w.kubectl("others", "create", "deployment", "d", "--image", "i")

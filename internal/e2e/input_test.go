@@ -190,9 +190,9 @@ func TestMisuse(t *testing.T) {
 }
 
 // TestMisuseOfCluster runs wrong command lines on a cluster that is there.
-func TestMisuseOfCluster(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestMisuseOfCluster(t *testing.T) { inProcessesAndContainers(t, testMisuseOfCluster) }
+
+func testMisuseOfCluster(t *testing.T, w *world) {
 	w.create("kwok")
 	for _, tt := range []misuse{
 		{"scale|node|--replicas|-1", "replicas -1|0 to 10000000"},

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -66,13 +68,14 @@ type registry struct {
 	server *httptest.Server
 	blobs  map[string][]byte // by digest
 	tags   map[string][]byte // manifests
+	login  string            // USER:PASSWORD, which it asks for unless this is ""
 }
 
 const manifestType = "application/vnd.docker.distribution.manifest.v2+json"
 
 // newRegistry returns a registry with the image "good", which is layer with an entrypoint, and "cut", whose layer comes
 // in half. Of "hang" it says nothing.
-func newRegistry(t *testing.T, layer []byte) *registry {
+func newRegistry(t testing.TB, layer []byte) *registry {
 	t.Helper()
 	r := &registry{blobs: map[string][]byte{}, tags: map[string][]byte{}}
 	cut := append([]byte("cut"), layer[:1<<20]...)
@@ -117,7 +120,16 @@ func newRegistry(t *testing.T, layer []byte) *registry {
 		}
 		_, _ = w.Write(blob)
 	})
-	r.server = httptest.NewServer(mux)
+	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if user, password, _ := req.BasicAuth(); r.login != "" && user+":"+password != r.login {
+			w.Header().Set("WWW-Authenticate", `Basic realm="e2e"`)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
+			return
+		}
+		mux.ServeHTTP(w, req)
+	}))
 	t.Cleanup(func() {
 		close(ended)
 		r.server.Close()
@@ -125,9 +137,46 @@ func newRegistry(t *testing.T, layer []byte) *registry {
 	return r
 }
 
+// at is its address.
+func (r *registry) at() string { return strings.TrimPrefix(r.server.URL, "http://") }
+
 // image is the name of one of its images.
-func (r *registry) image(tag string) string {
-	return strings.TrimPrefix(r.server.URL, "http://") + "/e2e:" + tag
+func (r *registry) image(tag string) string { return r.at() + "/e2e:" + tag }
+
+// dockerConfig writes what docker login would.
+func (w *world) dockerConfig(text string) {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Join(w.home, ".docker"), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	write(w.t, filepath.Join(w.home, ".docker", "config.json"), text)
+}
+
+// keeper puts a program in front of the others that keeps a login, for dockerConfig to name as kept.
+func (w *world) keeper(login string) {
+	w.t.Helper()
+	user, password, _ := strings.Cut(login, ":")
+	bin := filepath.Join(w.home, "keeper")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	program := filepath.Join(bin, "docker-credential-kept")
+	write(w.t, program, fmt.Sprintf("#!/bin/sh\necho '{\"Username\":%q,\"Secret\":%q}'\n", user, password))
+	if err := os.Chmod(program, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	w.env = append(w.env, "PATH="+bin+":/usr/bin:/bin")
+}
+
+// untold fails the test when a file of ours has the secret in it.
+func (w *world) untold(secret string) {
+	w.t.Helper()
+	_ = filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, _ error) error {
+		if strings.Contains(read(path), secret) {
+			w.t.Errorf("%s tells a secret", path)
+		}
+		return nil
+	})
 }
 
 func digest(data []byte) string {

@@ -104,13 +104,16 @@ func (w *world) onAllAddresses() (path string) {
 	return path
 }
 
-// context writes a context of the docker command.
+// context writes a context of the docker command; certs may be "".
 func (w *world) context(name, host, certs string) {
 	w.t.Helper()
 	sum := sha256.Sum256([]byte(name))
 	id := hex.EncodeToString(sum[:])
 	all := map[string]string{filepath.Join("meta", id, "meta.json"): fmt.Sprintf(`{"Name":%q,"Endpoints":{"docker":{"Host":%q}}}`, name, host)}
 	for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
+		if certs == "" {
+			break
+		}
 		all[filepath.Join("tls", id, "docker", file)] = read(filepath.Join(certs, file))
 	}
 	for path, text := range all {
@@ -197,7 +200,7 @@ func testEngineOutOfReach(t *testing.T, w *world) {
 		"signed by no authority in " + others + "/ca.pem": {"DOCKER_HOST=" + host, "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH=" + others},
 		"does not take the certificate " + others:         {"DOCKER_HOST=" + host, "DOCKER_CERT_PATH=" + others},
 		`context "none": there is no such context`:        {"DOCKER_HOST=", "DOCKER_CONTEXT=none"},
-		`address "ssh://me@far": allowed are unix://`:     {"DOCKER_HOST=ssh://me@far"},
+		`address "udp://me@far": allowed are unix://`:     {"DOCKER_HOST=udp://me@far"},
 	} {
 		w.env = append(own, env...)
 		w.oneLine(words, w.run("create", "cluster", "--name", "out"), words)

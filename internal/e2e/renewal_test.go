@@ -14,9 +14,9 @@ import (
 
 // TestRenewal starts a cluster that was stopped for long: what runs out soon is made anew, and the user's kubeconfig
 // has the new credentials.
-func TestRenewal(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestRenewal(t *testing.T) { inProcessesAndContainers(t, testRenewal) }
+
+func testRenewal(t *testing.T, w *world) {
 	w.create("old")
 	w.ok("stop", "cluster", "--name", "old")
 	for _, args := range []string{"scale node", "etcdctl get x", "kectl get nodes", "snapshot save --path x.db", "port-forward etcd :client", "port-forward kwok-controller :http"} {

@@ -200,8 +200,9 @@ func looks(p *corev1.Pod) string {
 }
 
 // TestRehearsalComesTrue plays the same seed on a virtual clock and on a cluster: the pod must take as long.
-func TestRehearsalComesTrue(t *testing.T) {
-	w := newWorld(t)
+func TestRehearsalComesTrue(t *testing.T) { inProcessesAndContainers(t, testRehearsalComesTrue) }
+
+func testRehearsalComesTrue(t *testing.T, w *world) {
 	stages, err := filepath.Abs("../../kustomize/stage/pod/general")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,13 +35,19 @@ func address(host string) (string, error) {
 		if port, err := strconv.Atoi(u.Port()); u.Port() == "" || err == nil && port > 0 && port < 1<<16 {
 			return u.String(), nil
 		}
+	case "ssh":
+		if u, err := url.Parse(host); err == nil && checkAway(u) {
+			return host, nil
+		}
 	}
-	hint := ""
-	if scheme == "ssh" {
-		hint = "; forward its socket, as with ssh -L 127.0.0.2:2375:SOCKET HOST, and use tcp://127.0.0.2:2375"
-	}
-	return "", fmt.Errorf("engine address %q: allowed are unix:///PATH, tcp://HOST:PORT and npipe:////./pipe/NAME%s", host, hint)
+	return "", fmt.Errorf("engine address %q: allowed are unix:///PATH, tcp://HOST:PORT, ssh://[USER@]HOST[:PORT][/SOCKET] and npipe:////./pipe/NAME", secretless(host))
 }
+
+// secret is a password in an address.
+var secret = regexp.MustCompile(`://([^:/@]*):.*@`)
+
+// secretless returns an address without the password that somebody put into it.
+func secretless(host string) string { return secret.ReplaceAllString(host, "://$1:xxxxx@") }
 
 // local tells whether the engine is reached by something that only processes of this machine can open.
 func (e endpoint) local() bool {
@@ -67,6 +74,9 @@ func (r *Runtime) Elsewhere(ctx context.Context) (string, error) {
 		return "", err
 	}
 	host := u.Hostname()
+	if at.ssh() {
+		host = at.away(r.Engine).name(ctx)
+	}
 	if host == "" {
 		return "", nil
 	}

@@ -136,7 +136,7 @@ func TestUnavailable(t *testing.T) {
 		"unix://" + dir + "/windows": "containers of windows",
 		"unix://" + dir + "/old":     "1.24",
 		"tcp://127.0.0.1:1":          "nobody listens there",
-		"ssh://me@far":               "allowed are unix://",
+		"ssh://me:secret@far":        "ssh://me:xxxxx@far\": allowed are unix://",
 		"/var/run/docker.sock":       "allowed are unix://",
 		"unix://" + dir + "/good":    "",
 	} {

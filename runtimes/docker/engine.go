@@ -68,6 +68,16 @@ func (r *Runtime) save(s state) error {
 type engine struct {
 	*client.Client
 	state
+	tunnel *tunnel // that the connections go through, if the engine is behind ssh
+}
+
+// Close ends the connection.
+func (e *engine) Close() error {
+	err := e.Client.Close()
+	if e.tunnel != nil {
+		e.tunnel.Close()
+	}
+	return err
 }
 
 // open connects to the engine that the cluster was made on; nil when it was made on none.
@@ -91,7 +101,10 @@ func (r *Runtime) openOrChoose(ctx context.Context) (*engine, error) {
 	if e, err = r.choose(ctx); err != nil {
 		return nil, err
 	}
-	return e, r.save(e.state)
+	if err := r.save(e.state); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
 }
 
 // choose connects to the engine that a new cluster is made on. Nothing is written.
@@ -124,13 +137,13 @@ func connect(ctx context.Context, s state, most time.Duration) (*engine, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", runtimes.ErrUnavailable, s.Engine, err)
 	}
-	c, err := client.New(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s at %q: %w", runtimes.ErrUnavailable, s.Engine, s.At.Host, err)
-	}
 	ping, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	answer, err := c.Ping(ping, client.PingOptions{NegotiateAPIVersion: true})
+	e, err := reach(ping, s, opts)
+	var answer client.PingResult
+	if err == nil {
+		answer, err = e.Ping(ping, client.PingOptions{NegotiateAPIVersion: true})
+	}
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -143,16 +156,36 @@ func connect(ctx context.Context, s state, most time.Duration) (*engine, error) 
 	case answer.OSType != "" && answer.OSType != "linux":
 		err = unavailable(s, fmt.Errorf("it runs containers of %s; those of linux are needed", answer.OSType))
 	}
+	if err != nil && e != nil {
+		_ = e.Close()
+	}
 	if err != nil {
-		c.Close()
 		return nil, err
 	}
-	return &engine{c, s}, nil
+	return e, nil
+}
+
+// reach returns a connection on which nobody has answered yet.
+func reach(ctx context.Context, s state, opts []client.Opt) (e *engine, err error) {
+	e = &engine{state: s}
+	if s.At.ssh() {
+		if e.tunnel, err = dig(ctx, s.At.away(s.Engine)); err != nil {
+			return nil, err
+		}
+		opts = []client.Opt{client.WithHost("unix://" + e.tunnel.socket())}
+	}
+	if e.Client, err = client.New(opts...); err != nil {
+		if e.tunnel != nil {
+			e.tunnel.Close()
+		}
+		return nil, err
+	}
+	return e, nil
 }
 
 // options turns an endpoint into those of the client. The client gets the user agent and nothing else of ours.
 func options(at endpoint) ([]client.Opt, error) {
-	if at.local() || at.CA == "" && at.Cert == "" && !at.SkipVerify {
+	if at.local() || at.ssh() || at.CA == "" && at.Cert == "" && !at.SkipVerify {
 		return []client.Opt{client.WithHost(at.Host)}, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: at.SkipVerify}

@@ -16,7 +16,7 @@ import (
 
 // Forward listens on a unix socket of this machine, and connects whoever comes to a unix socket of a component, in the
 // cluster directory of its container. It needs no port of the engine's machine, wherever that is. With done
-// the listener ends; connections go on until either side ends them.
+// the listener ends, and so do connections through ssh; others go on until either side ends them.
 func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket string) (done func(), err error) {
 	e, err := r.open(ctx)
 	if err != nil {
@@ -57,7 +57,10 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket 
 			}()
 		}
 	}()
-	return func() { l.Close() }, nil
+	return func() {
+		l.Close()
+		e.Close()
+	}, nil
 }
 
 // join copies between a connection and a unix socket in the cluster directory of containers until either ends.

@@ -67,7 +67,8 @@ func (r *Runtime) download(ctx context.Context, e *engine, image string, progres
 	silent := fmt.Errorf("nothing came for %s", r.silence())
 	timer := time.AfterFunc(r.silence(), func() { cancel(silent) })
 	defer timer.Stop()
-	answer, err := e.ImagePull(ctx, image, client.ImagePullOptions{})
+	who := r.login(ctx, image)
+	answer, err := e.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: who.header})
 	if err == nil {
 		defer answer.Close()
 		err = follow(answer, func(done, total int64) {
@@ -78,7 +79,7 @@ func (r *Runtime) download(ctx context.Context, e *engine, image string, progres
 	if err != nil && errors.Is(context.Cause(ctx), silent) {
 		return silent
 	}
-	return err
+	return who.advise(r.Engine, err)
 }
 
 // follow reads the messages of a pull to the end, and returns the error that is among them. It tells of each step that

@@ -18,6 +18,9 @@ import (
 func unavailable(s state, err error) error {
 	why, hint := insecure(s, err)
 	if why == "" {
+		why, hint = astray(s, err)
+	}
+	if why == "" {
 		why, hint = unreachable(s, err)
 	}
 	return fmt.Errorf("%w: %s at %s: %s%s", runtimes.ErrUnavailable, s.Engine, s.At.Host, strings.Join(strings.Fields(why), " "), hint)

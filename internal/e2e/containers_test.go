@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -212,6 +213,45 @@ func testEngineGoesAway(t *testing.T, w *world) {
 		w.ok("delete", "cluster", "--name", name)
 		w.gone(name)
 	}
+}
+
+// TestSlowEngine uses an engine that takes a while for each answer, and one that takes longer than there is time.
+func TestSlowEngine(t *testing.T) { on(t, testSlowEngine, docker.Docker) }
+
+func testSlowEngine(t *testing.T, w *world) {
+	w.create("slow")
+	w.ok("delete", "cluster", "--name", "slow") // and now the image is there
+	wire := newWire(t, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
+	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.at)
+	wire.delay.Store(int64(200 * time.Millisecond))
+	w.create("slow")
+	w.ready("slow")
+	w.ok("delete", "cluster", "--name", "slow")
+	w.gone("slow")
+	wire.delay.Store(int64(time.Second))
+	w.fails(124, []string{"not done within 4s"}, "create", "cluster", "--name", "late", "--timeout", "4s")
+	wire.delay.Store(0)
+	w.ok("delete", "cluster", "--all")
+	w.gone("late")
+}
+
+// TestAddressPoolsUsedUp creates a cluster when the engine has no range of addresses left for its network. It is not
+// parallel to others, which need such ranges.
+func TestAddressPoolsUsedUp(t *testing.T) {
+	w := newWorldOn(t, docker.Docker)
+	full := errors.New("the engine has room for any number of networks")
+	for i := range 100 {
+		name := fmt.Sprintf("kwok-e2e-full-%d", i)
+		if full = w.engineAsked(http.MethodPost, "/networks/create", map[string]any{"Name": name}, nil); full != nil {
+			break
+		}
+		t.Cleanup(func() { w.engineCall(http.MethodDelete, "/networks/"+name, nil, nil) })
+	}
+	if full == nil || !strings.Contains(full.Error(), "address pool") {
+		t.Fatal(full)
+	}
+	w.fails(1, []string{"create network kwok-full", "no address range left", "docker network prune"}, "create", "cluster", "--name", "full")
+	w.gone("full")
 }
 
 // TestDeniedEngine asks an engine that this user may not use.

@@ -99,9 +99,9 @@ func testRestoreKilled(t *testing.T, w *world) {
 }
 
 // TestRestoreInterrupted ends restores by a signal and by a time limit: all is as before, and running.
-func TestRestoreInterrupted(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestRestoreInterrupted(t *testing.T) { inProcessesAndContainers(t, testRestoreInterrupted) }
+
+func testRestoreInterrupted(t *testing.T, w *world) {
 	w.create("calm")
 	w.kubectl("calm", "create", "configmap", "kept")
 	db, yaml := filepath.Join(w.home, "s.db"), filepath.Join(w.home, "s.yaml")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -107,6 +108,14 @@ func engineSocket(name string) string {
 // JSON, unless into is a buffer. It fails the test unless the answer is good.
 func (w *world) engineCall(method, path string, body, into any) {
 	w.t.Helper()
+	if err := w.engineAsked(method, path, body, into); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// engineAsked is what engineCall does, but returns what is wrong with the answer.
+func (w *world) engineAsked(method, path string, body, into any) error {
+	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(cmp.Or(w.socket, engineSocket(w.runtime)), "unix://"))
 	}}}
@@ -134,15 +143,16 @@ func (w *world) engineCall(method, path string, body, into any) {
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode >= 300 {
-		w.t.Fatalf("%s %s: %s: %s %v", method, path, res.Status, text, err)
+		return fmt.Errorf("%s %s: %s: %s %w", method, path, res.Status, text, err)
 	}
 	if buffer, ok := into.(*bytes.Buffer); ok {
 		buffer.Write(text)
 	} else if into != nil {
 		if err := json.Unmarshal(text, into); err != nil {
-			w.t.Fatalf("%s %s: %v: %s", method, path, err, text)
+			return fmt.Errorf("%s %s: %w: %s", method, path, err, text)
 		}
 	}
+	return nil
 }
 
 // noContainers fails the test when an engine still has something of a cluster of this world.

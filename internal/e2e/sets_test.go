@@ -12,8 +12,9 @@ import (
 )
 
 // TestShippedSets applies the stage sets as a user would, with kubectl apply -k, and looks at what they do.
-func TestShippedSets(t *testing.T) {
-	w := newWorld(t)
+func TestShippedSets(t *testing.T) { inProcessesAndContainers(t, testShippedSets) }
+
+func testShippedSets(t *testing.T, w *world) {
 	w.create("sets", "--enable-crds", "Stage")
 	w.ok("scale", "node", "--replicas", "2", "--name", "sets")
 	dirs, err := filepath.Glob("../../kustomize/stage/*/*/kustomization.yaml")

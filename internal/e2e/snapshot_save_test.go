@@ -67,9 +67,9 @@ func testSaveWhileWritten(t *testing.T, w *world) {
 }
 
 // TestSaveKilled kills saves: the file is there whole or not at all, and readable by nobody else.
-func TestSaveKilled(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestSaveKilled(t *testing.T) { inProcessesAndContainers(t, testSaveKilled) }
+
+func testSaveKilled(t *testing.T, w *world) {
 	w.create("hasty")
 	big := filepath.Join(w.home, "big.txt")
 	var b strings.Builder

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // wire is the way to a server, which can be cut.
@@ -18,6 +19,7 @@ type wire struct {
 	open     []net.Conn
 	carried  atomic.Int64 // pieces that have gone to the server
 	limit    atomic.Int64 // how many may; 0: any number
+	delay    atomic.Int64 // of each of them, in nanoseconds
 }
 
 func newWire(t *testing.T, network, to, at string) *wire {
@@ -67,6 +69,7 @@ type counted struct {
 
 func (c counted) Read(into []byte) (int, error) {
 	n, err := c.Reader.Read(into)
+	time.Sleep(time.Duration(c.wire.delay.Load()))
 	if c.wire.carried.Add(1) == c.wire.limit.Load() {
 		c.wire.cut()
 		return 0, io.ErrClosedPipe

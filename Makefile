@@ -52,7 +52,7 @@ SOAK ?= 20
 SCALE ?= 1
 .PHONY: soak
 soak: ## run what must work every time $(SOAK) times, or long, at SCALE of the full size
-	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestRestoreKilled|TestFlapHeals|TestNodesStayReady|TestTiming|TestControllerKilled|TestServerKilledUnderLoad|TestStagesLive' ./internal/e2e -soak $(SOAK) -scale $(SCALE)
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 240m -v -run 'TestOrderedStatefulSet|TestPowerLoss|TestRestoreKilled|TestFlapHeals|TestNodesStayReady|TestTiming|TestControllerKilled|TestServerKilledUnderLoad|TestStagesLive' ./internal/e2e -soak $(SOAK) -scale $(SCALE)
 
 .PHONY: lint
 lint: ## gofmt and vet; staticcheck where Kubernetes is not linked, which takes it too long

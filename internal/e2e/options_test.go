@@ -129,8 +129,8 @@ spec:
 		}
 		for name, want := range map[string][]string{
 			"etcd":                    {"--quota-backend-bytes=536870912"},
-			"kube-apiserver":          {"--etcd-prefix=/mine", "--max-requests-inflight=0", "--v=1", "--runtime-config=admissionregistration.k8s.io/v1beta1=true", "--feature-gates=MutatingAdmissionPolicy=true"},
-			"kube-controller-manager": {"--node-monitor-period=7s", "--node-monitor-grace-period=2m0s", "--profiling=false", "--feature-gates=MutatingAdmissionPolicy=true"},
+			"kube-apiserver":          {"--etcd-prefix=/mine", "--max-requests-inflight=0", "--v=1", "--runtime-config=admissionregistration.k8s.io/v1beta1=true", "--feature-gates=WatchListClient=false,MutatingAdmissionPolicy=true"},
+			"kube-controller-manager": {"--node-monitor-period=7s", "--node-monitor-grace-period=2m0s", "--profiling=false", "--feature-gates=WatchListClient=false,MutatingAdmissionPolicy=true"},
 			"kube-scheduler":          {"--config=scheduler.yaml"},
 			"kwok-controller":         {"--node-lease-duration-seconds=0"},
 		} {

@@ -46,6 +46,7 @@ components:
   - --authorization-mode=Node,RBAC
   - --disable-admission-plugins=TaintNodesByCondition
   - --shutdown-watch-termination-grace-period=500ms
+  - --feature-gates=WatchListClient=false
   links:
   - etcd
   live: https://kube-apiserver:26443/livez
@@ -74,6 +75,7 @@ components:
   - --service-account-private-key-file=pki/sa.key
   - --use-service-account-credentials=true
   - --controllers=*,-ttl-controller
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://kube-controller-manager:26257/healthz
@@ -96,6 +98,7 @@ components:
   - --leader-elect=false
   - --kube-api-qps=5000
   - --kube-api-burst=10000
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://kube-scheduler:26259/livez
@@ -309,7 +312,8 @@ docker \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --authorization-mode=Node,RBAC \
   --disable-admission-plugins=TaintNodesByCondition \
-  --shutdown-watch-termination-grace-period=500ms
+  --shutdown-watch-termination-grace-period=500ms \
+  --feature-gates=WatchListClient=false
 docker \
   create \
   --name=kwok-x-kube-controller-manager \
@@ -345,7 +349,8 @@ docker \
   --root-ca-file=pki/ca.crt \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
-  --controllers='*,-ttl-controller'
+  --controllers='*,-ttl-controller' \
+  --feature-gates=WatchListClient=false
 docker \
   create \
   --name=kwok-x-kube-scheduler \
@@ -375,7 +380,8 @@ docker \
   --kubeconfig=config/kube-scheduler.kubeconfig \
   --leader-elect=false \
   --kube-api-qps=5000 \
-  --kube-api-burst=10000
+  --kube-api-burst=10000 \
+  --feature-gates=WatchListClient=false
 docker \
   create \
   --name=kwok-x-kwok-controller \

@@ -46,6 +46,7 @@ components:
   - --authorization-mode=Node,RBAC
   - --disable-admission-plugins=TaintNodesByCondition
   - --shutdown-watch-termination-grace-period=500ms
+  - --feature-gates=WatchListClient=false
   links:
   - etcd
   live: https://127.0.0.1:27443/livez
@@ -74,6 +75,7 @@ components:
   - --service-account-private-key-file=pki/sa.key
   - --use-service-account-credentials=true
   - --controllers=*,-ttl-controller
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://127.0.0.1:27257/healthz
@@ -96,6 +98,7 @@ components:
   - --leader-elect=false
   - --kube-api-qps=5000
   - --kube-api-burst=10000
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://127.0.0.1:27259/livez
@@ -268,6 +271,7 @@ cd <home>/.kwok/clusters/y && \
   --authorization-mode=Node,RBAC \
   --disable-admission-plugins=TaintNodesByCondition \
   --shutdown-watch-termination-grace-period=500ms \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/y/logs/kube-apiserver.log \
   2>&1 \
   &
@@ -293,6 +297,7 @@ cd <home>/.kwok/clusters/y && \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
   --controllers='*,-ttl-controller' \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/y/logs/kube-controller-manager.log \
   2>&1 \
   &
@@ -312,6 +317,7 @@ cd <home>/.kwok/clusters/y && \
   --leader-elect=false \
   --kube-api-qps=5000 \
   --kube-api-burst=10000 \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/y/logs/kube-scheduler.log \
   2>&1 \
   &

@@ -60,6 +60,7 @@ components:
   - --audit-log-maxsize=100
   - --audit-log-maxbackup=4
   - --shutdown-watch-termination-grace-period=500ms
+  - --feature-gates=WatchListClient=false
   - --v=4
   - --v=2
   - --profiling
@@ -104,6 +105,7 @@ components:
   - --service-account-private-key-file=pki/sa.key
   - --use-service-account-credentials=true
   - --controllers=*,-ttl-controller
+  - --feature-gates=WatchListClient=false
   - --v=4
   links:
   - kube-apiserver
@@ -124,6 +126,7 @@ components:
   - --tls-private-key-file=pki/kube-scheduler-serving.key
   - --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics
   - --config=scheduler.yaml
+  - --feature-gates=WatchListClient=false
   - --v=4
   links:
   - kube-apiserver
@@ -353,6 +356,7 @@ cd <home>/.kwok/clusters/x && \
   --audit-log-maxsize=100 \
   --audit-log-maxbackup=4 \
   --shutdown-watch-termination-grace-period=500ms \
+  --feature-gates=WatchListClient=false \
   --v=4 \
   --v=2 \
   --profiling \
@@ -391,6 +395,7 @@ cd <home>/.kwok/clusters/x && \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
   --controllers='*,-ttl-controller' \
+  --feature-gates=WatchListClient=false \
   --v=4 \
   ><home>/.kwok/clusters/x/logs/kube-controller-manager.log \
   2>&1 \
@@ -408,6 +413,7 @@ cd <home>/.kwok/clusters/x && \
   --tls-private-key-file=pki/kube-scheduler-serving.key \
   --authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics \
   --config=scheduler.yaml \
+  --feature-gates=WatchListClient=false \
   --v=4 \
   ><home>/.kwok/clusters/x/logs/kube-scheduler.log \
   2>&1 \

@@ -46,6 +46,7 @@ components:
   - --authorization-mode=Node,RBAC
   - --disable-admission-plugins=TaintNodesByCondition
   - --shutdown-watch-termination-grace-period=500ms
+  - --feature-gates=WatchListClient=false
   links:
   - etcd
   live: https://127.0.0.1:26443/livez
@@ -74,6 +75,7 @@ components:
   - --service-account-private-key-file=pki/sa.key
   - --use-service-account-credentials=true
   - --controllers=*,-ttl-controller
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://127.0.0.1:26257/healthz
@@ -96,6 +98,7 @@ components:
   - --leader-elect=false
   - --kube-api-qps=5000
   - --kube-api-burst=10000
+  - --feature-gates=WatchListClient=false
   links:
   - kube-apiserver
   live: https://127.0.0.1:26259/livez
@@ -267,6 +270,7 @@ cd <home>/.kwok/clusters/x && \
   --authorization-mode=Node,RBAC \
   --disable-admission-plugins=TaintNodesByCondition \
   --shutdown-watch-termination-grace-period=500ms \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/x/logs/kube-apiserver.log \
   2>&1 \
   &
@@ -292,6 +296,7 @@ cd <home>/.kwok/clusters/x && \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
   --controllers='*,-ttl-controller' \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/x/logs/kube-controller-manager.log \
   2>&1 \
   &
@@ -311,6 +316,7 @@ cd <home>/.kwok/clusters/x && \
   --leader-elect=false \
   --kube-api-qps=5000 \
   --kube-api-burst=10000 \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/x/logs/kube-scheduler.log \
   2>&1 \
   &

@@ -26,6 +26,7 @@ cd <home>/.kwok/clusters/x && \
   --service-account-private-key-file=pki/sa.key \
   --use-service-account-credentials=true \
   --controllers='*,-ttl-controller' \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/x/logs/kube-controller-manager.log \
   2>&1 \
   &
@@ -45,6 +46,7 @@ cd <home>/.kwok/clusters/x && \
   --leader-elect=false \
   --kube-api-qps=5000 \
   --kube-api-burst=10000 \
+  --feature-gates=WatchListClient=false \
   ><home>/.kwok/clusters/x/logs/kube-scheduler.log \
   2>&1 \
   &

@@ -141,17 +141,36 @@ func (t *leaseTry) encode(l *lease) ([]byte, error) {
 	return seal("coordination.k8s.io/v1", "Lease", obj)
 }
 
-// release empties the holder, so that another replica may take the node at once.
+// release empties the holder, so that another replica may take the node at once. A write of ours that was under way when
+// we were told to end may have come first: then it is what is there that is given back.
 func (t *leaseTry) release(ctx context.Context, do Doer) error {
-	next := t.have
-	next.holder = ""
-	body, err := t.encode(&next)
-	if err != nil {
-		return err
-	}
-	rep := do.Do(ctx, &request{lane: vital, method: http.MethodPut, path: t.path + "/" + t.node, ctype: protobuf, accept: metaOnly, body: body})
-	if !rep.ok() && rep.code != http.StatusConflict && rep.code != http.StatusNotFound {
-		return rep.fault()
+	have := t.have
+	for range 3 {
+		if have.holder == t.id && have.version != "" {
+			next := have
+			next.holder = ""
+			body, err := t.encode(&next)
+			if err != nil {
+				return err
+			}
+			rep := do.Do(ctx, &request{lane: vital, method: http.MethodPut, path: t.path + "/" + t.node, ctype: protobuf, accept: metaOnly, body: body})
+			switch {
+			case rep.ok() || rep.code == http.StatusNotFound:
+				return nil
+			case rep.code != http.StatusConflict:
+				return rep.fault()
+			}
+		}
+		got, rep := t.get(ctx, do)
+		switch {
+		case rep.code == http.StatusNotFound:
+			return nil
+		case !rep.ok():
+			return rep.fault()
+		case got.holder != t.id:
+			return nil
+		}
+		have = got
 	}
 	return nil
 }

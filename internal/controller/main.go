@@ -250,7 +250,7 @@ func (l *loop) releaseAll() {
 		})
 	}
 	for _, n := range l.nodes {
-		if n.held && n.lease.version != "" {
+		if n.held || n.trying { // of the latter it is not known yet whether they are held
 			work <- n
 		}
 	}

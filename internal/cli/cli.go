@@ -89,6 +89,9 @@ func Main(args []string, env Env) int {
 		}
 	}()
 	err := run(ctx, args, &env)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil { // whoever says so may not know why
+		err = context.Cause(ctx)
+	}
 	status := exitStatus(err)
 	var spoken statusError
 	if err != nil && !errors.As(err, &spoken) {

@@ -34,7 +34,7 @@ func (r *Runtime) Stop(ctx context.Context, specs []runtimes.Spec, kill bool) ([
 			return err
 		})
 		if err != nil {
-			return killed, err
+			return killed, ended(ctx, err)
 		}
 		for i, s := range specs {
 			if late[i] && !kill {

@@ -180,15 +180,22 @@ func testPurge(t *testing.T, w *world) {
 	}
 }
 
+// behindWire puts a wire before the engine, which has our image already.
+func (w *world) behindWire() *wire {
+	w.t.Helper()
+	w.create("first")
+	w.ok("delete", "cluster", "--name", "first")
+	l := newWire(w.t, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
+	w.env = append(w.env, "DOCKER_HOST=unix://"+l.at)
+	return l
+}
+
 // TestEngineGoesAway cuts the line to the engine in the middle of create. Nothing is forgotten: what was made can be
 // deleted, or finished, when the engine is back.
 func TestEngineGoesAway(t *testing.T) { on(t, testEngineGoesAway, docker.Docker) }
 
 func testEngineGoesAway(t *testing.T, w *world) {
-	w.create("whole")
-	w.ok("delete", "cluster", "--name", "whole") // and now the image is there
-	wire := newWire(t, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
-	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.at)
+	wire := w.behindWire()
 	w.create("whole")
 	whole := wire.carried.Load()
 	w.ok("delete", "cluster", "--name", "whole")
@@ -219,10 +226,7 @@ func testEngineGoesAway(t *testing.T, w *world) {
 func TestSlowEngine(t *testing.T) { on(t, testSlowEngine, docker.Docker) }
 
 func testSlowEngine(t *testing.T, w *world) {
-	w.create("slow")
-	w.ok("delete", "cluster", "--name", "slow") // and now the image is there
-	wire := newWire(t, "unix", strings.TrimPrefix(engineSocket(w.runtime), "unix://"), filepath.Join(w.home, "e.sock"))
-	w.env = append(w.env, "DOCKER_HOST=unix://"+wire.at)
+	wire := w.behindWire()
 	wire.delay.Store(int64(200 * time.Millisecond))
 	w.create("slow")
 	w.ready("slow")

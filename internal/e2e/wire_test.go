@@ -11,7 +11,7 @@ import (
 
 // wire is the way to a server, which can be cut.
 type wire struct {
-	t        *testing.T
+	t        testing.TB
 	network  string // unix or tcp
 	to, at   string
 	mu       sync.Mutex
@@ -22,7 +22,7 @@ type wire struct {
 	delay    atomic.Int64 // of each of them, in nanoseconds
 }
 
-func newWire(t *testing.T, network, to, at string) *wire {
+func newWire(t testing.TB, network, to, at string) *wire {
 	t.Helper()
 	l := &wire{t: t, network: network, to: to, at: at}
 	l.mend()

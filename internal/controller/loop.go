@@ -217,20 +217,23 @@ func (l *loop) choose(k kind, i uint32, u [16]byte, o stage.Object) {
 	}
 	e := &l.t.e[i]
 	e.node = l.t.intern(nodeOf(o))
-	if e.state == waiting && e.key == mv.Key && e.flags&(retry|deleted) == 0 {
-		l.keep(i, o) // the same move: it keeps its time
+	l.dropRest(i)
+	same := e.key == mv.Key && e.flags&deleted == 0
+	if same && e.state == waiting {
+		l.keep(i, o) // it keeps its time
 		return
 	}
-	if e.state == ready && mv.After <= 0 && e.flags&retry == 0 && l.t.e[e.next].prev == i && e.next != i {
-		e.key, e.stage = mv.Key, uint16(mv.Index)
+	if same && e.flags&due != 0 {
+		mv.After, mv.Index = 0, int(e.stage)
+	} else {
+		e.flags &^= due
+	}
+	e.key, e.stage = mv.Key, uint16(mv.Index)
+	if e.state == ready && mv.After <= 0 && l.t.e[e.next].prev == i && e.next != i {
 		l.keep(i, o) // it keeps its place in the queue
 		return
 	}
-	if e.flags&retry != 0 {
-		e.flags &^= retry
-		delete(l.rest, i)
-	}
-	e.key, e.stage, e.tries = mv.Key, uint16(mv.Index), 0
+	e.tries = 0
 	e.flags &^= again | fetch | deleted
 	if !l.ours(e) {
 		l.keep(i, o)
@@ -299,6 +302,7 @@ func (l *loop) fire(i uint32) {
 		l.t.dropBody(i)
 		l.enqueue(i, rest2)
 	case waiting:
+		e.flags |= due
 		to := e.kind.lane()
 		if e.flags&retry != 0 || e.tries > 0 {
 			to = rest2

@@ -278,6 +278,62 @@ func TestRetryConflictAndGone(t *testing.T) {
 	}
 }
 
+// What has waited its time is not made to wait again, whoever changes it when its move is due.
+func TestNoSecondDelay(t *testing.T) {
+	const slow = `{apiVersion: kwok.x-k8s.io/v1alpha1, kind: Stage, metadata: {name: slow}, spec: {resourceRef: {apiGroup: v1, kind: Pod},
+ selector: {matchExpressions: [{key: .status.podIP, operator: DoesNotExist}]},
+ delay: {durationMilliseconds: 6000}, next: {statusTemplate: "podIP: {{ PodIP | Quote }}"}}}`
+	for name, tt := range map[string]struct {
+		refusal reply // of the first try
+		behind  bool  // the change comes after the refusal
+	}{
+		"conflict, change before": {refusal: reply{code: http.StatusConflict}},
+		"conflict, change after":  {refusal: reply{code: http.StatusConflict}, behind: true},
+		"cut, change before":      {refusal: reply{err: io.ErrUnexpectedEOF}},
+		"cut, change after":       {refusal: reply{err: io.ErrUnexpectedEOF}, behind: true},
+		"queued":                  {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBenchWith(t, 0, nil, slow)
+			b.epoch(nodes, newNode(1, 1))
+			b.epoch(pods, newPod(1, 2))
+			change := func() { b.take(batch{kind: pods, events: []event{{obj: wrap(newPod(1, 3))}}}) }
+			writes := func() int { return b.f.count("PATCH /api/v1/namespaces") + b.f.count("PUT /api/v1/namespaces") }
+			refusals := 0
+			b.f.refuse = func(r *request) *reply {
+				if r.method == "GET" || refusals > 0 || tt.refusal.code == 0 && tt.refusal.err == nil {
+					return nil
+				}
+				refusals++
+				return &tt.refusal
+			}
+			b.pass(6*time.Second - 2*tickLength)
+			if writes() != 0 {
+				t.Fatal("played before its time")
+			}
+			full := b.limit[normal]
+			if name == "queued" {
+				b.limit[normal] = 0
+			}
+			for b.inflight == [lanes]int{} && b.time.Before(time.Unix(1_000_006, 1e8)) { // until it is sent
+				b.time = b.time.Add(tickLength)
+				b.now = b.time
+				b.turn()
+			}
+			if tt.behind {
+				b.finish(<-b.results)
+			}
+			change()
+			b.limit[normal] = full
+			b.drain()
+			b.pass(time.Second)
+			if got, want := writes(), 1+refusals; got != want {
+				t.Errorf("%d writes a second after its time, want %d", got, want)
+			}
+		})
+	}
+}
+
 func TestDelete(t *testing.T) {
 	b := newBench(t, 0)
 	b.epoch(nodes, newNode(1, 1))

@@ -131,8 +131,8 @@ func (l *loop) observe(k kind, o stage.Object) {
 		l.keep(i, o)
 		return
 	}
-	if i != 0 && version < l.t.e[i].ours {
-		return // what we wrote is newer
+	if e := &l.t.e[i]; i != 0 && (version < e.ours || version == e.ours && e.flags&retry != 0) {
+		return // what we wrote is newer, or this is the half of a move of which the rest is to follow
 	}
 	if !managed || l.sel.skips(m) {
 		l.settle(i, o)

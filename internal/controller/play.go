@@ -108,7 +108,8 @@ func (l *loop) dropped(i uint32) {
 }
 
 func (l *loop) dropRest(i uint32) {
-	if l.t.e[i].flags&retry != 0 {
+	if e := &l.t.e[i]; e.flags&retry != 0 {
+		e.flags &^= retry
 		delete(l.rest, i)
 	}
 }
@@ -174,6 +175,7 @@ func (l *loop) act(i uint32, in lane) {
 		}
 		l.play(i, o, in)
 	default: // its stage no longer matches
+		e.flags &^= due
 		e.key, e.stage = mv.Key, uint16(mv.Index)
 		l.wait(i, mv.After)
 	}

@@ -102,6 +102,7 @@ func (l *loop) stub(i uint32) stage.Object {
 func (l *loop) succeeded(i uint32, r *result) {
 	e := &l.t.e[i]
 	e.tries = 0
+	e.flags &^= due
 	e.state = written
 	switch {
 	case e.flags&gone != 0:
@@ -193,8 +194,8 @@ func (l *loop) fetched(r *result) {
 func (l *loop) resume(i uint32, o stage.Object) {
 	e := &l.t.e[i]
 	mv := l.next(e.kind, i, o)
-	if mv != nil && mv.Key == e.key && l.ours(e) {
-		l.play(i, o, rest2) // it has waited its time
+	if mv != nil && mv.Key == e.key && e.flags&due != 0 && l.ours(e) {
+		l.play(i, o, rest2)
 		return
 	}
 	l.choose(e.kind, i, e.uid, o)

@@ -189,10 +189,7 @@ func (l *loop) swap(k kind, life *stage.Lifecycle) {
 		at, same := life.Find(old, int(e.stage))
 		if e.stage = uint16(at); !same {
 			e.key = 0
-		}
-		if !same && e.flags&retry != 0 {
-			delete(l.rest, uint32(i))
-			e.flags &^= retry
+			l.dropRest(uint32(i))
 		}
 	}
 }

@@ -51,6 +51,7 @@ const (
 	retry                       // what is left to do is in loop.rest
 	deleted                     // our DELETE was accepted
 	fetch                       // the body must come from the server, not from its cache
+	due                         // the time of its move has come: whatever delays it now, it does not wait for it again
 )
 
 // table holds the entries, by uid.

@@ -46,7 +46,7 @@ func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err er
 		if !slices.ContainsFunc(before, func(s runtimes.Status) bool { return s.State != runtimes.Stopped }) {
 			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 			defer cancel()
-			_, stopErr := c.rt.Stop(undo, c.specs, ctx.Err() != nil)
+			_, stopErr := c.rt.Stop(undo, c.specs, true) // an orderly end takes those that live longer when others are dead
 			err = errors.Join(err, stopErr)
 		}
 	}()

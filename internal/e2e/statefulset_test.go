@@ -34,8 +34,9 @@ spec:
 
 // TestOrderedStatefulSet makes sets whose pods come one after the other, each on a node of its own, spread over four
 // zones: one pod that hangs holds up all that follow.
-func TestOrderedStatefulSet(t *testing.T) {
-	w := newWorld(t)
+func TestOrderedStatefulSet(t *testing.T) { inProcessesAndContainers(t, testOrderedStatefulSet) }
+
+func testOrderedStatefulSet(t *testing.T, w *world) {
 	runs, replicas, nodes := 1, 24, 30
 	if *soak > 0 {
 		runs, replicas, nodes = *soak, 128, 131

@@ -98,8 +98,9 @@ spec:
 `
 
 // TestWorkloads plays the kinds of workloads with the built-in stages: each must see what it would of kubelets.
-func TestWorkloads(t *testing.T) {
-	w := newWorld(t)
+func TestWorkloads(t *testing.T) { inProcessesAndContainers(t, testWorkloads) }
+
+func testWorkloads(t *testing.T, w *world) {
 	w.create("work")
 	w.ok("scale", "node", "--replicas", "4", "--name", "work")
 	for _, manifest := range []string{jobs, claims, late, daemons, gated} {

@@ -21,6 +21,9 @@ import (
 // tailLines is how many lines of a log are asked for, more than are shown: many may say nothing.
 const tailLines = 400
 
+// tellTime is how long an engine may take to tell of a death that we have seen the signs of.
+const tellTime = time.Second
+
 // Start implements runtimes.Runtime. All containers are started at once; each waits inside for what it needs.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
 	e, err := r.openOrChoose(ctx)
@@ -151,6 +154,8 @@ func (w *watch) tell(s runtimes.Status) {
 func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []runtimes.Spec) error {
 	w.answers, w.asked = make(chan answer), make(chan error, len(w.specs))
 	go w.ask(ctx, started)
+	var fault error // why nobody is asked any more, perhaps since the container they are asked from has just died
+	var given <-chan time.Time
 	for len(w.ready) < len(w.specs) {
 		select {
 		case a := <-w.answers:
@@ -173,11 +178,13 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			return w.exit(ctx, name, code)
 		case err := <-deaths.Err:
 			return ended(ctx, wrap("watch containers", err))
-		case err := <-w.asked:
+		case fault = <-w.asked:
+			given = time.After(tellTime)
+		case <-given:
 			if died := w.anyDead(ctx); died != nil {
 				return died
 			}
-			return ended(ctx, err)
+			return ended(ctx, fault)
 		}
 	}
 	if anyRuns(w.before) { // and may have answered while it was being stopped

@@ -83,11 +83,15 @@ func testSameName(t *testing.T, w *world) {
 }
 
 // TestCreateAgainstDelete runs create and delete of the same cluster at once. It is all there afterwards, or gone.
-func TestCreateAgainstDelete(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestCreateAgainstDelete(t *testing.T) { inProcessesAndContainers(t, testCreateAgainstDelete) }
+
+func testCreateAgainstDelete(t *testing.T, w *world) {
 	took := w.timed("create", "cluster", "--name", "duel", "--wait", "120s")
-	for i := range 6 {
+	step := 1
+	if w.runtime != "" { // each round takes three times as long
+		step = 2
+	}
+	for i := 0; i < 6; i += step {
 		first := w.begin(w.command(t.Context(), "create", "cluster", "--name", "duel", "--wait", "120s"))
 		time.Sleep(took * time.Duration(i) / 6)
 		second := w.begin(w.command(t.Context(), "delete", "cluster", "--name", "duel"))
@@ -106,9 +110,9 @@ func TestCreateAgainstDelete(t *testing.T) {
 }
 
 // TestStartAgainstStop runs start and stop at once, many times.
-func TestStartAgainstStop(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestStartAgainstStop(t *testing.T) { inProcessesAndContainers(t, testStartAgainstStop) }
+
+func testStartAgainstStop(t *testing.T, w *world) {
 	w.create("swing")
 	for range 3 {
 		var runs []*running

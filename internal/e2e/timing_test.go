@@ -81,7 +81,9 @@ const (
 	worstLate  = 3 * time.Second
 )
 
-func TestTiming(t *testing.T) {
+func TestTiming(t *testing.T) { inProcessesAndContainers(t, testTiming) }
+
+func testTiming(t *testing.T, w *world) {
 	n := size(50, 1000)
 	text := timed
 	created, started := time.Second, 3*time.Second
@@ -89,7 +91,6 @@ func TestTiming(t *testing.T) {
 		text = strings.Replace(text, "durationMilliseconds: 2000", "durationMilliseconds: 9000", 1)
 		started = 10 * time.Second
 	}
-	w := newWorld(t)
 	stages := filepath.Join(t.TempDir(), "stages.yaml")
 	if err := os.WriteFile(stages, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -60,6 +60,7 @@ type Input struct {
 	file          *os.File
 	raw           counted // as it is
 	size          int64   // of the file; 0: not known
+	parsed        *parsed // what was read of it, as YAML; nil for nothing
 }
 
 // counted counts what is read through it.
@@ -191,6 +192,7 @@ func (i *Input) Spool(ctx context.Context, path string) error {
 
 // Close closes the file.
 func (i *Input) Close() error {
+	i.parsed.close()
 	if i.file == nil {
 		return nil
 	}

@@ -101,12 +101,12 @@ type located struct {
 // CheckObjects reads a snapshot in YAML to its end and returns what it holds, or an error that names what cannot be
 // restored. Without kinds it finds out what can be known without an API server.
 func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progress Progress) (*Objects, error) {
-	if err := in.Rewind(); err != nil {
+	r, err := in.reader(ctx)
+	if err != nil {
 		return nil, err
 	}
 	c := &checker{Objects: &Objects{kinds: kinds, filter: f, owners: map[types.UID]types.UID{}, skip: map[int]bool{}}, name: in.Name, seed: maphash.MakeSeed(), keys: map[uint64]int{},
 		nodes: map[types.UID]int32{}, refs: map[types.UID]*ownerRef{}, unknown: map[schema.GroupVersionKind]*lost{}, spaces: map[string]bool{}}
-	r := NewReader(contextReader{ctx, in}, in.Name)
 	for n := 0; ; {
 		d, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -40,9 +40,6 @@ func (o *Objects) Put(ctx context.Context, in *Input, etcd *clientv3.Client, pro
 	if err := o.makeNamespaces(ctx, o.missing); err != nil {
 		return err
 	}
-	if err := in.Rewind(); err != nil {
-		return err
-	}
 	lease, err := etcd.Grant(ctx, int64(eventLife.Seconds()))
 	if err != nil {
 		return fmt.Errorf("restore objects: %w", err)
@@ -89,7 +86,10 @@ type unmade struct {
 
 // read hands out the documents.
 func (p *putter) read(ctx context.Context, to chan<- Document) error {
-	r := NewReader(contextReader{ctx, p.in}, p.in.Name)
+	r, err := p.in.reader(ctx)
+	if err != nil {
+		return err
+	}
 	for n := 0; ; {
 		d, err := r.Next()
 		var line *LineError

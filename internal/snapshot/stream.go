@@ -5,6 +5,7 @@ package snapshot
 import (
 	"bufio"
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,6 +68,10 @@ type Reader struct {
 	begun  bool   // there was a mark of the beginning
 	closed bool   // there was a mark of the end
 	whole  bool   // the document that was read last ends with markWhole
+	moving bool   // there were times that depend on Now
+
+	keep  *parsed      // takes what Next returns; nil for nobody
+	known *gob.Decoder // has what Next is to return; nil when that has to be read from in
 }
 
 // NewReader reads from in, which name is for messages.
@@ -78,6 +83,18 @@ func NewReader(in io.Reader, name string) *Reader {
 // called again, unless it was too long. A stream of ours that lacks its end, or objects before it, gives
 // ErrCut.
 func (r *Reader) Next() (Document, error) {
+	if r.known != nil {
+		return r.again()
+	}
+	d, err := r.next()
+	if r.keep != nil && !r.keep.keep(r, d, err) {
+		r.keep.close()
+		r.keep = nil
+	}
+	return d, err
+}
+
+func (r *Reader) next() (Document, error) {
 	for len(r.queue) == 0 {
 		if r.ended {
 			if r.begun && !r.closed {
@@ -205,6 +222,7 @@ var offset = regexp.MustCompile(`\$\(time-offset-nanosecond (-?[0-9]{1,19})\)`)
 // parse turns the text of a document into objects.
 func (r *Reader) parse(text []byte, line int) ([]Document, error) {
 	if bytes.Contains(text, []byte("$(time-offset-nanosecond ")) {
+		r.moving = true
 		text = offset.ReplaceAllFunc(text, func(m []byte) []byte {
 			n, _ := strconv.ParseInt(string(offset.FindSubmatch(m)[1]), 10, 64)
 			return r.Now.Add(time.Duration(n)).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000000Z")

@@ -47,7 +47,7 @@ func etcd() Component {
 				"--name=" + Member, "--data-dir=" + DataDir,
 				"--auto-compaction-retention=1", "--quota-backend-bytes=" + strconv.FormatInt(quota(c.Options), 10),
 				// One member elects itself when its election timer runs out; the defaults make that 0.6 s.
-				"--heartbeat-interval=10", "--election-timeout=100",
+				"--heartbeat-interval=20", "--election-timeout=100",
 				"--listen-peer-urls=" + PeerURL, "--initial-advertise-peer-urls=" + PeerURL, "--initial-cluster=" + Member + "=" + PeerURL,
 				"--advertise-client-urls=" + socket,
 			}

@@ -37,7 +37,7 @@ cd <home>/.kwok/clusters/x && \
   --data-dir=etcd \
   --auto-compaction-retention=1 \
   --quota-backend-bytes=8589934592 \
-  --heartbeat-interval=10 \
+  --heartbeat-interval=20 \
   --election-timeout=100 \
   --listen-peer-urls=unix://etcd:1 \
   --initial-advertise-peer-urls=unix://etcd:1 \

@@ -19,7 +19,7 @@ import (
 )
 
 // mostTurn is how long a start keeps others waiting: what takes longer does not wait for a processor.
-const mostTurn = 15 * time.Second
+const mostTurn = time.Minute
 
 // start brings the components up and makes the cluster usable. When it fails, it stops what it started.
 func (c *Cluster) start(ctx context.Context, wait Wait, observe Observe) (err error) {

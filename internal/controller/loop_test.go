@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -363,42 +362,6 @@ func TestParkedUntilNodeComes(t *testing.T) {
 	b.f.putPod(t, "p1")
 }
 
-func TestLeases(t *testing.T) {
-	b := newBench(t, 40)
-	foreign := lease{version: "7", holder: "other", renewed: b.time, duration: 40 * time.Second}
-	b.f.refuse = func(r *request) *reply {
-		if r.method == "GET" && strings.HasPrefix(r.path, leasePath) {
-			holder, s := "other", int32(40)
-			renewed := metav1.NewMicroTime(foreign.renewed)
-			body, _ := seal("coordination.k8s.io/v1", "Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8"},
-				Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &s, RenewTime: &renewed}})
-			return &reply{code: 200, body: body}
-		}
-		return nil
-	}
-	b.take(batch{leases: map[string]lease{"n2": foreign}})
-	b.epoch(nodes, newNode(1, 1), newNode(2, 2))
-	b.epoch(pods)
-	b.pass(100 * time.Millisecond)
-	if !b.loop.nodes["n1"].held || b.loop.nodes["n2"].held {
-		t.Fatal("want n1 held and n2 not")
-	}
-	if b.f.count("PUT /api/v1/nodes/n1/status") != 1 || b.f.count("PATCH /api/v1/nodes/n2/status") != 0 {
-		t.Fatalf("got %v", b.f.requests)
-	}
-	b.pass(30 * time.Second)
-	if n := b.f.count("PUT " + leasePath + "/n1"); n < 3 || n > 4 {
-		t.Fatalf("%d renewals in 30 s", n)
-	}
-	b.pass(25 * time.Second) // the other one is gone
-	if !b.loop.nodes["n2"].held || b.loop.nodes["n2"].lease.transitions != 1 {
-		t.Fatalf("not taken over: %+v", b.loop.nodes["n2"])
-	}
-	if b.f.count("PUT /api/v1/nodes/n2/status") != 1 {
-		t.Fatal("the node taken over is not played")
-	}
-}
-
 func TestEpochForgets(t *testing.T) {
 	b := newBench(t, 0)
 	b.epoch(nodes, newNode(1, 1))
@@ -413,68 +376,6 @@ func TestEpochForgets(t *testing.T) {
 	b.epoch(pods) // deleted while nobody watched
 	if has(b.addr.sets[1][0].bits, 5) {
 		t.Fatal("address of a pod that is gone is still taken")
-	}
-}
-
-func TestEvenRenewals(t *testing.T) {
-	r := newRing(40*time.Second, time.Unix(0, 0))
-	for i := range 5000 {
-		r.add(&node{name: fmt.Sprint("node-", i)})
-	}
-	for _, b := range r.buckets {
-		if len(b) > 100 { // mean 50
-			t.Fatalf("%d renewals in 100 ms", len(b))
-		}
-	}
-	start := r.due
-	for _, tt := range []struct{ from, to, least, most int }{ // in buckets
-		{0, 20, 20 * 35, 20 * 65},
-		{40, 50, 20 * 35, 22 * 65}, // late by 20: at twice the rate
-		{50, 70, 28 * 35, 32 * 65}, // until it has caught up
-		{200, 201, 1 * 35, 4 * 65}, // asleep for more than a round
-	} {
-		got := 0
-		for now := start.Add(time.Duration(tt.from) * bucketLength); now.Before(start.Add(time.Duration(tt.to) * bucketLength)); now = now.Add(time.Millisecond) {
-			r.advance(now, func(*node) { got++ })
-		}
-		if got < tt.least || got > tt.most {
-			t.Errorf("from %d to %d: %d renewals, want %d to %d", tt.from, tt.to, got, tt.least, tt.most)
-		}
-	}
-}
-
-// A server that is slower than the renewals come must not make more of them, and pods make way until they are done.
-func TestLateRenewals(t *testing.T) {
-	const n = 400
-	b := newBench(t, 40)
-	b.populate(n)
-	b.pass(2 * time.Second)
-	if got := b.f.count("POST " + leasePath); got != n {
-		t.Fatalf("%d leases of %d", got, n)
-	}
-	b.limit[vital] = 0 // the server answers nothing
-	b.pass(25 * time.Second)
-	if !b.room(normal) {
-		t.Error("pods stand still")
-	}
-	b.inflight[normal] = minLimit
-	if b.room(normal) {
-		t.Error("pods do not make way for renewals that are late")
-	}
-	b.inflight[normal] = 0
-	b.feed(nodes, newNode(n, n+1)) // comes while others wait
-	b.pass(21 * time.Second)
-	if !b.nodes[fmt.Sprint("n", n)].trying {
-		t.Error("a new node gets no lease while others are renewed")
-	}
-	b.limit[vital] = vitalLimit
-	before := b.f.count("PUT " + leasePath)
-	b.pass(tickLength)
-	if got := b.f.count("PUT "+leasePath) - before; got < n || got > n+n/50 { // the bucket that is due now comes on top
-		t.Errorf("%d renewals of %d late ones", got, n)
-	}
-	if got := b.f.count("POST " + leasePath); got != n+1 {
-		t.Errorf("%d leases of %d", got, n+1)
 	}
 }
 

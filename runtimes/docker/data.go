@@ -185,8 +185,7 @@ func (r *Runtime) settle(ctx context.Context, e *engine, s runtimes.Spec) error 
 // still has it and does not run.
 func (r *Runtime) dropVolume(ctx context.Context, e *engine, s runtimes.Spec, name string) error {
 	carrier := r.project() + carrierName
-	_, err := e.ContainerRemove(ctx, carrier, client.ContainerRemoveOptions{Force: true})
-	if err := removed("container "+carrier, err); err != nil {
+	if err := removed("container "+carrier, e.discard(ctx, carrier)); err != nil {
 		return err
 	}
 	have, err := r.containers(ctx, e)

@@ -15,12 +15,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
 
 	"kwokctl/runtimes"
 )
@@ -166,6 +168,32 @@ func TestMissing(t *testing.T) {
 	}
 	if !missing(wrap("look", errdefs.ErrNotFound)) {
 		t.Error("the API's 404 does not count as not found")
+	}
+}
+
+// TestDiscard removes a container that somebody else is removing: it is gone when that has been done, not before.
+func TestDiscard(t *testing.T) {
+	var gone atomic.Bool
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Method == http.MethodDelete:
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"message":"removal of container c is already in progress"}`)
+		case strings.HasSuffix(r.URL.Path, "/containers/c/wait") && r.URL.Query().Get("condition") == "removed":
+			gone.Store(true)
+			_, _ = io.WriteString(w, `{"StatusCode":137}`)
+		default:
+			w.WriteHeader(http.StatusNotImplemented)
+		}
+	}))
+	defer s.Close()
+	c, err := client.New(client.WithHost("tcp://"+s.Listener.Addr().String()), client.WithAPIVersion("1.41"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&engine{Client: c}).discard(t.Context(), "c"); err != nil || !gone.Load() {
+		t.Errorf("got %v, and it is gone: %t", err, gone.Load())
 	}
 }
 

@@ -267,7 +267,7 @@ func (r *Runtime) ensureContainer(ctx context.Context, e *engine, want client.Co
 		if have.Labels[specLabel] == want.Config.Labels[specLabel] || have.State == container.StateRunning {
 			return nil
 		}
-		if _, err := e.ContainerRemove(ctx, have.ID, client.ContainerRemoveOptions{Force: true}); err != nil && !missing(err) {
+		if err := e.discard(ctx, have.ID); err != nil && !missing(err) {
 			return wrap("replace container "+want.Name, err)
 		}
 	}

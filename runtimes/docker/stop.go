@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"kwokctl/runtimes"
@@ -110,9 +111,24 @@ func (r *Runtime) removeContainers(ctx context.Context, e *engine) error {
 		all = append(all, runtimes.Spec{Name: name})
 	}
 	return each(all, func(s runtimes.Spec) error {
-		_, err := e.ContainerRemove(ctx, list[s.Name].ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-		return removed("container "+r.container(s.Name), err)
+		return removed("container "+r.container(s.Name), e.discard(ctx, list[s.Name].ID))
 	})
+}
+
+// discard removes a container. One that lives for a moment only may be about to be removed by those who made it: then
+// it waits until that is done.
+func (e *engine) discard(ctx context.Context, id string) error {
+	_, err := e.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if !isConflict(err) {
+		return err
+	}
+	wait := e.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+	select {
+	case <-wait.Result:
+		return nil
+	case err := <-wait.Error:
+		return err
+	}
 }
 
 // removed makes no error of what is gone already.

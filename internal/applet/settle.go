@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	startMemory = 260 << 20              // bytes; more than that is not needed to start, and the heap stays dense
+	startMemory = 200 << 20              // bytes; more than that is not needed to start, and the heap stays dense
 	settleTime  = 4 * time.Second        // after its start a component counts as settled
 	grownTime   = 20 * time.Second       // and one with a large heap after this
 	lookTime    = 100 * time.Millisecond // between looks at how often the collector ran

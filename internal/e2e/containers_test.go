@@ -23,27 +23,6 @@ func inContainers(t *testing.T, test func(*testing.T, *world)) {
 	on(t, test, docker.Docker, docker.Podman)
 }
 
-// TestKilledComponent kills a component behind the engine's back. The engine restarts it, and nothing is lost.
-func TestKilledComponent(t *testing.T) { inContainers(t, testKilledComponent) }
-
-func testKilledComponent(t *testing.T, w *world) {
-	w.create("killed")
-	w.ok("scale", "node", "--replicas", "3", "--name", "killed")
-	for _, name := range []string{"etcd", "kube-scheduler"} {
-		if err := syscall.Kill(w.components("killed")[name].PID, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		w.eventually(30*time.Second, name+" is back", func() bool {
-			c := w.components("killed")[name]
-			return c.State == "Ready" && c.Restarts == 1
-		})
-	}
-	w.eventually(30*time.Second, "all is well", func() bool { return w.status("killed") == "Ready" })
-	if got := w.kubectl("killed", "get", "nodes", "-o", "name"); len(strings.Fields(got)) != 3 {
-		t.Errorf("nodes: %q", got)
-	}
-}
-
 // TestInNetwork reaches the API server from another container on the network of the cluster, by name.
 func TestInNetwork(t *testing.T) { inContainers(t, testInNetwork) }
 

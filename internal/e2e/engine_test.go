@@ -70,9 +70,10 @@ func (w *world) addresses(name, cidr string) {
 }
 
 // A controller that was killed goes on where it was: what is at rest is not written to.
-func TestControllerKilled(t *testing.T) {
+func TestControllerKilled(t *testing.T) { inProcessesAndContainers(t, testControllerKilled) }
+
+func testControllerKilled(t *testing.T, w *world) {
 	first, then, patience := size(600, 50_000), size(200, 2000), 90*time.Second+time.Duration(size(0, 900))*time.Second
-	w := newWorld(t)
 	w.create("killed")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(size(20, 1000)), "--name", "killed")
 	w.kubectl("killed", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(first))
@@ -103,9 +104,10 @@ func TestControllerKilled(t *testing.T) {
 }
 
 // An API server that is killed while pods are made leaves none behind.
-func TestServerKilledUnderLoad(t *testing.T) {
+func TestServerKilledUnderLoad(t *testing.T) { inProcessesAndContainers(t, testServerKilledUnderLoad) }
+
+func testServerKilledUnderLoad(t *testing.T, w *world) {
 	pods, kills := size(600, 20_000), size(2, 10)
-	w := newWorld(t)
 	w.create("load")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(size(20, 500)), "--name", "load")
 	w.kubectl("load", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(pods))

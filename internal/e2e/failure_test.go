@@ -40,6 +40,9 @@ func testDeathAtStart(t *testing.T, w *world) {
 				t.Errorf("the message names not %s with %q:\n%s", tt.component, tt.word, r.stderr)
 			}
 			w.gone(name)
+			if t.Failed() {
+				t.Log(r.stderr)
+			}
 		})
 	}
 	if _, err := os.Stat(w.kubeconfig()); err == nil {

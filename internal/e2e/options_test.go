@@ -204,9 +204,9 @@ spec: {schedulerName: mine, containers: [{name: c, image: i}]}
 }
 
 // TestWithoutAuthorization turns authorization and with it admission off.
-func TestWithoutAuthorization(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestWithoutAuthorization(t *testing.T) { inProcessesAndContainers(t, testWithoutAuthorization) }
+
+func testWithoutAuthorization(t *testing.T, w *world) {
 	tool := filepath.Join(w.home, "my-etcdctl")
 	if err := os.WriteFile(tool, []byte("#!/bin/sh\necho mine: $2\nexit 7\n"), 0o700); err != nil {
 		t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 )
 
 // TestBusyPort asks for a port that somebody has.
-func TestBusyPort(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestBusyPort(t *testing.T) { inProcessesAndContainers(t, testBusyPort) }
+
+func testBusyPort(t *testing.T, w *world) {
 	_, port := occupy(t, 0)
 	for flag, component := range map[string]string{
 		"--kube-apiserver-port": "kube-apiserver", "--etcd-port": "etcd", "--kube-scheduler-port": "kube-scheduler",
@@ -32,8 +32,10 @@ func TestBusyPort(t *testing.T) {
 // TestPortsOfStoppedClusters gives the ports of a stopped cluster to nobody, and does not start it when a stranger
 // has one.
 func TestPortsOfStoppedClusters(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	inProcessesAndContainers(t, testPortsOfStoppedClusters)
+}
+
+func testPortsOfStoppedClusters(t *testing.T, w *world) {
 	w.create("first")
 	w.ok("stop", "cluster", "--name", "first")
 	first := w.ports("first")

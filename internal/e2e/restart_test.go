@@ -48,9 +48,9 @@ func (w *world) unchanged(when string, before map[string]string, name string) {
 }
 
 // TestStop stops a cluster that is full, and starts it again.
-func TestStop(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestStop(t *testing.T) { inProcessesAndContainers(t, testStop) }
+
+func testStop(t *testing.T, w *world) {
 	w.filled("full")
 	before := w.rest("full")
 	for range 2 {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"kwokctl/runtimes/docker"
@@ -42,13 +43,26 @@ func on(t *testing.T, test func(*testing.T, *world), names ...string) {
 	}
 }
 
+// alone runs a test in processes and in containers, and no other beside it: one that asks how long something takes.
+func alone(t *testing.T, test func(*testing.T, *world)) {
+	for _, name := range []string{"binary", docker.Docker} {
+		t.Run(name, func(t *testing.T) { test(t, newWorldOn(t, name)) })
+	}
+}
+
+// engines has those that tests use, one test at a time.
+var engines = map[string]*sync.Mutex{docker.Docker: {}, docker.Podman: {}}
+
 // newWorldOn makes a world whose clusters run on a runtime. It skips the test when that is not there.
 func newWorldOn(t testing.TB, name string) *world {
 	t.Helper()
-	w := newWorld(t)
 	if name == "binary" {
-		return w
+		return newWorld(t)
 	}
+	// Names are the same in all worlds, and an engine has one of each.
+	engines[name].Lock()
+	t.Cleanup(engines[name].Unlock)
+	w := newWorld(t)
 	err := docker.New(docker.Options{Engine: name, Getenv: os.Getenv}).Available(context.Background())
 	if err != nil && slices.Contains(strings.Split(os.Getenv(demanded), ","), name) {
 		t.Fatal(err)
@@ -66,6 +80,10 @@ type thing struct {
 	Name   string // not of containers, which have Names
 	Names  []string
 	Labels map[string]string
+	Ports  []struct { // of containers
+		IP         string
+		PublicPort int
+	}
 }
 
 // things returns the containers, networks and volumes that an engine has of the clusters of this world.

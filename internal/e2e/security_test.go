@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -19,9 +20,9 @@ import (
 )
 
 // TestListeners looks at every socket that the processes of a cluster listen on.
-func TestListeners(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestListeners(t *testing.T) { inProcessesAndContainers(t, testListeners) }
+
+func testListeners(t *testing.T, w *world) {
 	w.create("closed")
 	want := map[string][]string{"etcd": nil, "supervise": nil}
 	for component, port := range w.ports("closed") {
@@ -30,6 +31,13 @@ func TestListeners(t *testing.T) {
 	for name, pid := range w.pids("closed") {
 		if got := listeners(t, pid); !slices.Equal(got, want[name]) {
 			t.Errorf("%s listens on %q, want %q", name, got, want[name])
+		}
+	}
+	for _, thing := range w.thingsOf("closed") {
+		for _, port := range thing.Ports {
+			if port.PublicPort != 0 && port.IP != "127.0.0.1" {
+				t.Errorf("%s is published on %s", thing.Names, port.IP)
+			}
 		}
 	}
 	if got := w.ports("closed"); len(got) != 4 {
@@ -59,13 +67,13 @@ func TestListeners(t *testing.T) {
 }
 
 // TestEtcdPort opens etcd to TCP: only with a certificate of its own authority.
-func TestEtcdPort(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestEtcdPort(t *testing.T) { inProcessesAndContainers(t, testEtcdPort) }
+
+func testEtcdPort(t *testing.T, w *world) {
 	l, port := occupy(t, 0)
 	l.Close()
 	w.create("tcp", "--etcd-port", strconv.Itoa(port))
-	if got, want := listeners(t, w.pids("tcp")["etcd"]), []string{fmt.Sprintf("127.0.0.1:%d", port)}; !slices.Equal(got, want) {
+	if got, want := listeners(t, w.pids("tcp")["etcd"]), []string{fmt.Sprintf("127.0.0.1:%d", port)}; w.runtime == "" && !slices.Equal(got, want) {
 		t.Errorf("etcd listens on %q, want %q", got, want)
 	}
 	if code, body, err := call(http.DefaultClient, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/version", port), ""); err == nil && code < 400 {
@@ -161,9 +169,9 @@ func TestModes(t *testing.T) {
 }
 
 // TestIdentities shows each certificate to the API server. None is let in further than it must be.
-func TestIdentities(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestIdentities(t *testing.T) { inProcessesAndContainers(t, testIdentities) }
+
+func testIdentities(t *testing.T, w *world) {
 	w.create("who")
 	server := w.server("who")
 	const binding = `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"mine"},
@@ -253,15 +261,22 @@ func TestKeys(t *testing.T) {
 }
 
 // TestSecrets looks for secrets on command lines, in environments, and in files where none belong.
-func TestSecrets(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestSecrets(t *testing.T) { inProcessesAndContainers(t, testSecrets) }
+
+func testSecrets(t *testing.T, w *world) {
 	const marker = "hunter2-never-to-be-seen"
 	w.env = append(w.env, "SECRET_TOKEN="+marker)
 	w.create("secret", "-v", "DEBUG")
 	token := strings.TrimSpace(w.kubectl("secret", "create", "token", "default"))
-	for pid, args := range w.processes() {
-		environ := read(fmt.Sprintf("/proc/%d/environ", pid))
+	pids := slices.Collect(maps.Keys(w.processes()))
+	for _, c := range w.components("secret") {
+		pids = append(pids, c.PID) // those in containers have a working directory of their own
+	}
+	for _, pid := range pids {
+		environ, args := read(fmt.Sprintf("/proc/%d/environ", pid)), read(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if args == "" {
+			t.Errorf("process %d cannot be looked at", pid)
+		}
 		if strings.Contains(environ, marker) || strings.Contains(environ, "SECRET_TOKEN") {
 			t.Errorf("the environment of %.60s has the user's token", args)
 		}
@@ -271,14 +286,19 @@ func TestSecrets(t *testing.T) {
 			}
 		}
 	}
+	texts := map[string]string{} // by path; logs may be elsewhere than in files
+	for name := range w.components("secret") {
+		texts[filepath.Join("logs", name)] = w.ok("logs", name, "--name", "secret")
+	}
 	w.ok("stop", "cluster", "--name", "secret")
 	key := strings.Split(read(filepath.Join(w.cluster("secret"), "pki", "admin.key")), "\n")[1]
 	inBase64 := base64.StdEncoding.EncodeToString([]byte("-----BEGIN EC PRIVATE KEY"))[:20]
 	for name, what := range tree(w.dir) {
-		if !strings.HasPrefix(what, "-") {
-			continue // no regular file: a link to the binary, a socket
+		if strings.HasPrefix(what, "-") { // a regular file, not a link to the binary or a socket
+			texts[name] = read(filepath.Join(w.dir, name))
 		}
-		text := read(filepath.Join(w.dir, name))
+	}
+	for name, text := range texts {
 		if strings.Contains(text, "PRIVATE KEY") && filepath.Base(filepath.Dir(name)) != "pki" {
 			t.Errorf("%s holds a private key", name)
 		}

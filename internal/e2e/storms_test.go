@@ -35,10 +35,11 @@ spec:
 
 // TestStorms cuts the controller's line to the API server every two seconds, while others change pods whose Stage waits
 // 50 times a second; then it takes the server away. Nothing is lost, and waiting pods wait as long as they should.
-func TestStorms(t *testing.T) {
+func TestStorms(t *testing.T) { alone(t, testStorms) }
+
+func testStorms(t *testing.T, w *world) {
 	pods, waiting, outage := size(400, 10_000), 100, time.Duration(size(3, 10))*time.Second
 	delay := time.Duration(size(6, 30)) * time.Second
-	w := newWorld(t)
 	port := freePort(t)
 	w.create("storm", "--disable", "kwok-controller", "--kube-apiserver-port", port)
 	wire := newWire(t, "tcp", "127.0.0.1:"+port, "127.0.0.1:"+freePort(t))

@@ -81,7 +81,7 @@ const (
 	worstLate  = 3 * time.Second
 )
 
-func TestTiming(t *testing.T) { inProcessesAndContainers(t, testTiming) }
+func TestTiming(t *testing.T) { alone(t, testTiming) }
 
 func testTiming(t *testing.T, w *world) {
 	n := size(50, 1000)

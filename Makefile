@@ -42,7 +42,7 @@ demo: build ## create a cluster, give it nodes and pods, look at them, delete it
 .PHONY: test
 test: ## run all tests: fast ones with the race detector, then end to end on real clusters
 	go test -race $(LIGHT)
-	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 1 -timeout 80m ./internal/applet ./internal/e2e
+	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 2 -timeout 80m ./internal/applet ./internal/e2e
 
 .PHONY: bench
 bench: build ## measure, and print tables; BENCH=Launcher, Engine, Memory or Snapshot for one of them

@@ -24,9 +24,10 @@ type metricObjects struct {
 // liveMetric is one in the cluster.
 type liveMetric struct {
 	api.Object
-	path string        // of its status
-	told api.Condition // what that says
-	bad  error         // why it could not be read
+	path   string        // of its status
+	told   api.Condition // what that says
+	others []api.Condition
+	bad    error // why it could not be read
 }
 
 // isMetric tells whether an object is one of those.
@@ -93,11 +94,7 @@ func (l *loop) nextMetric(before *liveMetric, kind string, e event) *liveMetric 
 		return next
 	}
 	status := reflect.ValueOf(next.Object).Elem().FieldByName("Status").Interface().(api.Status)
-	for _, c := range status.Conditions {
-		if c.Type == conditionReady {
-			next.told = c
-		}
-	}
+	next.told, next.others = own(status.Conditions)
 	if before != nil && before.bad == nil && reflect.DeepEqual(specOf(before.Object), specOf(next.Object)) {
 		next.Object = before.Object
 	}
@@ -171,5 +168,5 @@ func (l *loop) judgeMetric(o *liveMetric) {
 		c.LastTransitionTime = l.now.UTC().Format(time.RFC3339)
 	}
 	o.told = c
-	l.report.condition(o.path, c)
+	l.report.condition(o.path, o.others, c)
 }

@@ -77,9 +77,21 @@ func (r *reporter) event(refer corev1.ObjectReference, typ, reason, message stri
 	r.hand(report{refer: refer, typ: typ, reason: reason, message: message, at: time.Now()}, refer.Kind+refer.Namespace+refer.Name)
 }
 
-// condition sets the condition of a Stage, whose status is at path.
-func (r *reporter) condition(path string, c api.Condition) {
-	r.hand(report{path: path, stageConditions: []api.Condition{c}}, path)
+// condition sets the condition of a Stage, whose status is at path, beside those of others.
+func (r *reporter) condition(path string, others []api.Condition, c api.Condition) {
+	r.hand(report{path: path, stageConditions: append([]api.Condition{c}, others...)}, path)
+}
+
+// own splits the conditions of an object of ours into the one that we write and those of others.
+func own(all []api.Condition) (c api.Condition, others []api.Condition) {
+	for _, e := range all {
+		if e.Type == conditionReady {
+			c = e
+		} else {
+			others = append(others, e)
+		}
+	}
+	return c, others
 }
 
 func (r *reporter) hand(rep report, subject string) {

@@ -36,8 +36,9 @@ type liveStage struct {
 	*api.Stage // a version that could not be read has no selector
 	uid        string
 	told       api.Condition // what its status says
-	bad        error         // why it could not be read
-	confirmed  bool          // seen in this epoch
+	others     []api.Condition
+	bad        error // why it could not be read
+	confirmed  bool  // seen in this epoch
 }
 
 // A change of Stages takes effect when no other came for settleTime, at the latest after settleLimit.
@@ -230,11 +231,7 @@ func (s *liveStage) next(o stage.Object) *liveStage {
 		n.Stage = st
 		n.File = ""
 	}
-	for _, c := range n.Status.Conditions {
-		if c.Type == conditionReady {
-			n.told = c
-		}
-	}
+	n.told, n.others = own(n.Status.Conditions)
 	if s != nil && s.bad == nil && reflect.DeepEqual(s.Spec, n.Spec) {
 		n.Stage = s.Stage
 	}
@@ -334,6 +331,6 @@ func (l *loop) judge() {
 			l.complain(name, s.bad)
 		}
 		s.told = c
-		l.report.condition(l.kinds[stageObjects].path("", name)+"/status", c)
+		l.report.condition(l.kinds[stageObjects].path("", name)+"/status", s.others, c)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,24 @@ func TestStagesComeAndGo(t *testing.T) {
 	b.feed(pods, newPod(3, 4))
 	if b.f.count("PUT /api/v1/namespaces/d/pods/p3/status") != 1 {
 		t.Fatalf("the built-in Stages are not back: %v", b.f.requests)
+	}
+}
+
+// TestConditionsOfOthers says whether a Stage is played beside what others say of it, such as a Stage for Stages.
+func TestConditionsOfOthers(t *testing.T) {
+	b := newBenchWith(t, 0, []string{"Stage"})
+	b.take(batch{kind: stageObjects, begin: true})
+	const theirs = `{"resourceRef":{"apiGroup":"v1","kind":"Pod"},"selector":{}},"status":{"conditions":[{"type":"Available","status":"True"}]}`
+	b.take(liveStageEvent("judged", theirs, false))
+	b.take(batch{kind: stageObjects, end: true})
+	var types []string
+	for _, r := range b.reports() {
+		for _, c := range r.stageConditions {
+			types = append(types, c.Type+" "+c.Status)
+		}
+	}
+	if want := []string{"Ready True", "Available True"}; !slices.Equal(types, want) {
+		t.Errorf("got %q, want %q", types, want)
 	}
 }
 

@@ -72,6 +72,19 @@ func (e *CELEnv) Compile(text string) (*CEL, error) {
 	return &CEL{prog, text, ast.OutputType(), usesOf(ast.NativeRep().Expr(), nil)}, nil
 }
 
+// Result is the name of the type that the expression yields, such as bool; dyn when only running it tells. What may be
+// null is named without that.
+func (c *CEL) Result() string {
+	name := c.result.String()
+	if inner, ok := strings.CutPrefix(name, "wrapper("); ok {
+		name = strings.TrimSuffix(inner, ")")
+	}
+	if known, ok := strings.CutPrefix(name, "google.protobuf."); ok {
+		return strings.ToLower(known) // duration, timestamp
+	}
+	return name
+}
+
 // Eval runs the expression on an object, JSON or a pointer to a struct as its environment was made for, and returns a
 // Go value.
 func (c *CEL) Eval(self any) (any, error) {

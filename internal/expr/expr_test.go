@@ -17,7 +17,7 @@ func TestLimits(t *testing.T) {
 	for _, text := range []string{
 		`{{ range until 99999 }}{{ range until 99999 }}{{ end }}{{ end }}`,
 		`{{ range until 99999 }}{{ repeat 1000 "x" }}{{ end }}`,
-		`{{ repeat 1000000000 "x" }}`, `{{ until 1000000000 }}`, `{{ printf "%1000000000d" 1 }}`,
+		`{{ repeat 1000000000 "x" }}`, `{{ until 1000000000 }}`, `{{ printf "%1000000000d" 1 }}`, `{{ printf "%.99999f" 1.0 }}`, `{{ printf "%*d" 1000000000 1 }}`, `{{ printf "%[1]*d" 1000000000 }}`,
 		`{{ define "a" }}{{ template "a" }}{{ end }}{{ template "a" }}`,
 	} {
 		tmpl, err := NewTemplate(text, base)
@@ -27,6 +27,17 @@ func TestLimits(t *testing.T) {
 		began := time.Now()
 		if _, err := tmpl.Render(nil); err == nil || time.Since(began) > 3*time.Second {
 			t.Errorf("%s: %v after %v", text, err, time.Since(began))
+		}
+	}
+	for text, want := range map[string]string{
+		`{{ printf "https://%s:10250" "a" }}`: "https://a:10250", `{{ printf "a*%03d%% of 12345*" 7 }}`: "a*007% of 12345*",
+	} {
+		tmpl, err := NewTemplate(text, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tmpl.Render(nil); err != nil || got != want {
+			t.Errorf("%s: got %q, %v", text, got, err)
 		}
 	}
 	for _, program := range []string{`[range(1e12)]`, `def f: f; f`} {
@@ -119,11 +130,12 @@ func TestTypedCEL(t *testing.T) {
 		Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
 	}
 	for text, want := range map[string]any{
-		`self.status.phase == "" && self.spec.nodeName == "" && !self.spec.hostNetwork`:              true,
-		`has(self.metadata.deletionTimestamp) || has(self.status.phase)`:                             false,
-		`self.metadata.deletionTimestamp == null && self.spec.terminationGracePeriodSeconds == null`: true,
-		`self.status.conditions.exists(c, c.type == "Ready" && c.status == "True")`:                  true,
-		`self.metadata.ownerReferences.size() + self.status.containerStatuses.size()`:                int64(0),
+		`self.status.phase == "" && self.spec.nodeName == "" && !self.spec.hostNetwork`:                              true,
+		`has(self.metadata.deletionTimestamp) || has(self.status.phase)`:                                             false,
+		`self.metadata.deletionTimestamp == null && self.spec.terminationGracePeriodSeconds == null`:                 true,
+		`self.status.conditions.exists(c, c.type == "Ready" && c.status == "True")`:                                  true,
+		`self.spec.containers[0].securityContext.runAsUser == null && self.spec.securityContext.sysctls.size() == 0`: true,
+		`self.metadata.ownerReferences.size() + self.status.containerStatuses.size()`:                                int64(0),
 		`self.metadata.generation`: int64(7),
 		`self.metadata.creationTimestamp + duration(self.metadata.labels["wait"])`:        made.Add(3 * time.Second),
 		`timestamp(self.metadata.creationTimestamp) == timestamp("2026-01-02T03:04:05Z")`: true,

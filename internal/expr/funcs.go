@@ -5,6 +5,8 @@ package expr
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -109,20 +111,14 @@ func bound(funcs Funcs) {
 	}
 }
 
-// wide reports whether a format has a number of five digits or a width taken from an argument.
+var (
+	directive  = regexp.MustCompile(`%[-+# 0-9.*\[\]]*`) // of a format, without its verb
+	fiveDigits = regexp.MustCompile(`[0-9]{5}|\*`)
+)
+
+// wide reports whether a directive of a format has a number of five digits or a width taken from an argument.
 func wide(format string) bool {
-	digits := 0
-	for _, r := range format {
-		if r >= '0' && r <= '9' {
-			digits++
-		} else {
-			digits = 0
-		}
-		if digits > 4 {
-			return true
-		}
-	}
-	return strings.Contains(format, "*")
+	return slices.ContainsFunc(directive.FindAllString(strings.ReplaceAll(format, "%%", ""), -1), fiveDigits.MatchString)
 }
 
 func quote(x any) (string, error) {

@@ -235,7 +235,10 @@ func (p *provider) FindStructFieldType(name, field string) (*types.FieldType, bo
 		if v.Kind() == reflect.Pointer {
 			v = v.Elem()
 		}
-		if !v.IsValid() || v.Type() != t {
+		if !v.IsValid() || o == types.NullValue { // a struct that is not there has none of its fields
+			return reflect.Zero(t.FieldByIndex(at).Type), nil
+		}
+		if v.Type() != t {
 			return v, fmt.Errorf("no %s to take %s from", strings.TrimPrefix(name, "v1."), field)
 		}
 		return v.FieldByIndex(at), nil

@@ -154,7 +154,7 @@ func (st *step) patchAction(o Object, first bool) (*Action, error) {
 	}
 	if a.Type == JSONPatch {
 		ops, err := jsonOps(data, p.Root)
-		if err != nil {
+		if err != nil || len(ops) == 0 {
 			return nil, err
 		}
 		a.Data = ops

@@ -3,7 +3,6 @@ package stage
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,10 +20,10 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// jsonOps reads rendered operations and puts root before their paths; from stays as it is.
+// jsonOps reads rendered operations, of which there may be none, and puts root before their paths; from stays as it is.
 func jsonOps(data any, root string) ([]any, error) {
 	list, ok := data.([]any)
-	if !ok {
+	if !ok && data != nil {
 		return nil, fmt.Errorf("template: got %T, want a list of operations", data)
 	}
 	ops := make([]any, 0, len(list))
@@ -41,9 +40,6 @@ func jsonOps(data any, root string) ([]any, error) {
 			op["path"] = "/" + root + path
 		}
 		ops = append(ops, op)
-	}
-	if len(ops) == 0 {
-		return nil, errors.New("template: no operations")
 	}
 	return ops, nil
 }

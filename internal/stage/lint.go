@@ -3,7 +3,9 @@ package stage
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/expr"
@@ -19,10 +21,17 @@ func (m Mistake) Error() string { return m.Field + ": " + m.Reason }
 
 // linter collects the mistakes of one stage.
 type linter struct {
+	kind  api.ResourceRef
 	like  any
 	env   *expr.CELEnv
 	funcs expr.Funcs
 	found []Mistake
+}
+
+// subresources are those of the kinds we know that can be patched.
+var subresources = map[api.ResourceRef][]string{
+	{APIGroup: "v1", Kind: "Pod"}:  {"status", "ephemeralcontainers", "resize"},
+	{APIGroup: "v1", Kind: "Node"}: {"status"},
 }
 
 // Check returns the first mistake that keeps one of the stages, of any kinds, from being played.
@@ -47,7 +56,7 @@ func Check(stages []*api.Stage) error {
 // Lint returns all mistakes of a stage: those that keep it from being compiled, and those that make it do nothing,
 // never, or other than it says.
 func Lint(s *api.Stage) []Mistake {
-	l := &linter{like: likeOf(s.Spec.ResourceRef), funcs: virtualFuncs("v0", &virtual{})}
+	l := &linter{kind: s.Spec.ResourceRef, like: likeOf(s.Spec.ResourceRef), funcs: virtualFuncs("v0", &virtual{})}
 	if s.Metadata.Name == "" {
 		l.add("metadata.name", "missing")
 	}
@@ -58,7 +67,7 @@ func Lint(s *api.Stage) []Mistake {
 		l.expressions(s.Spec.Selector.MatchExpressions)
 	}
 	l.found = append(l.found, negative(&s.Spec)...)
-	l.source("spec.weightFrom", s.Spec.WeightFrom)
+	l.source("spec.weightFrom", s.Spec.WeightFrom, weights...)
 	l.delay(s.Spec.Delay)
 	if len(s.Spec.Steps) == 0 {
 		l.add("spec.steps", "missing: the stage does nothing")
@@ -96,6 +105,8 @@ var (
 func (l *linter) ref(ref api.ResourceRef) {
 	if ref.Kind == "" {
 		l.add("spec.resourceRef.kind", "missing")
+	} else if unicode.IsLower(rune(ref.Kind[0])) {
+		l.add("spec.resourceRef.kind", fmt.Sprintf("want a kind as objects have it, such as Pod, not %q", ref.Kind))
 	}
 	if !groupForm.MatchString(ref.APIGroup) {
 		l.add("spec.resourceRef.apiGroup", fmt.Sprintf("want a group and version such as v1 or apps/v1, not %q", ref.APIGroup))
@@ -122,15 +133,24 @@ func (l *linter) expressions(list []api.Requirement) {
 			_, err := newRequirement(e.JQ)
 			l.fail(at+".jq", err)
 		case e.CEL != nil:
-			_, err := compileCEL(e.CEL.Expression, l.cel)
+			c, err := compileCEL(e.CEL.Expression, l.cel)
 			l.fail(at+".cel.expression", err)
+			l.yields(at+".cel.expression", c, "bool")
 		default:
 			l.add(at, "want jq or cel")
 		}
 	}
 }
 
-func (l *linter) source(at string, s *api.Source) {
+// yields adds the mistake of an expression whose result is of none of the types, as far as that can be known.
+func (l *linter) yields(at string, c *expr.CEL, types ...string) {
+	if c != nil && c.Result() != "dyn" && !slices.Contains(types, c.Result()) {
+		l.add(at, fmt.Sprintf("yields %s; want %s", c.Result(), strings.Join(types, ", ")))
+	}
+}
+
+// source checks where a value comes from; types are those in CEL that it may have.
+func (l *linter) source(at string, s *api.Source, types ...string) {
 	if s == nil {
 		return
 	}
@@ -146,16 +166,25 @@ func (l *linter) source(at string, s *api.Source) {
 	default:
 		at += ".jq.expression"
 	}
-	_, err := newSource(s, l.cel)
+	compiled, err := newSource(s, l.cel)
 	l.fail(at, err)
+	if err == nil {
+		l.yields(at, compiled.cel, types...)
+	}
 }
+
+// Types in CEL that mean a number, and a time from now.
+var (
+	weights = []string{"int", "uint", "double", "bool", "duration"}
+	spans   = []string{"duration", "timestamp", "string", "int", "uint", "double"}
+)
 
 func (l *linter) delay(d *api.Delay) {
 	if d == nil {
 		return
 	}
-	l.source("spec.delay.durationFrom", d.DurationFrom)
-	l.source("spec.delay.jitterDurationFrom", d.JitterDurationFrom)
+	l.source("spec.delay.durationFrom", d.DurationFrom, spans...)
+	l.source("spec.delay.jitterDurationFrom", d.JitterDurationFrom, spans...)
 	switch {
 	case d.DurationMilliseconds == nil && d.DurationFrom == nil && (d.JitterDurationMilliseconds != nil || d.JitterDurationFrom != nil):
 		l.add(durationField, "missing: without a duration there is no delay, whatever the jitter")
@@ -236,6 +265,9 @@ func (l *linter) step(at string, s *api.Step) {
 	}
 	// Each part by itself, so that a mistake in one does not hide those in the others.
 	if p := s.Patch; p != nil {
+		if known := subresources[l.kind]; known != nil && p.Subresource != "" && !slices.Contains(known, p.Subresource) {
+			l.add(at+".patch.subresource", fmt.Sprintf("%q is none of %s", p.Subresource, strings.Join(known, ", ")))
+		}
 		l.compile(at, &api.Step{Patch: &api.Patch{Type: p.Type}})
 		l.compile(at, &api.Step{Patch: &api.Patch{Template: p.Template}})
 		l.empty(at+".patch.template", p.Template)

@@ -123,6 +123,7 @@ func TestRehearse(t *testing.T) {
 		{"held", fmt.Sprintf(custom, "a", "example.com/v1", "Widget", "{matchExpressions: [{jq: {key: .metadata.deletionTimestamp, operator: DoesNotExist}}]}", 0, "[{delete: true}]"), widget, "0s a, at rest", "finalizers hold the object"},
 		{"freed", fmt.Sprintf(custom, "a", "example.com/v1", "Widget", "{}", 0, "[{finalizers: {empty: true}}, {delete: true}]"), widget, "0s a, deleted", ""},
 		{"json", fmt.Sprintf(custom, "a", "example.com/v1", "Widget", none, 0, `[{patch: {root: status, type: json, template: '[{"op":"add","path":"","value":{"phase":"One"}}]'}}]`), widget, "0s a, at rest", ""},
+		{"json of nothing", fmt.Sprintf(custom, "a", "example.com/v1", "Widget", none, 0, `[{patch: {root: metadata, type: json, template: "[]"}}, {patch: {root: metadata, type: json, template: "{{ if false }}x{{ end }}"}}, {patch: {root: status, template: 'phase: One'}}]`), widget, "0s a, at rest", ""},
 		{"event only", fmt.Sprintf(custom, "a", "v1", "ConfigMap", "{}", 0, "[{event: {type: Normal, reason: A, message: b}}]"), cm, "0s a, at rest", ""},
 		{"no subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: status, template: 'phase: One'}}]"), cm, "0s a, at rest", "status is not changed: the patch needs subresource: status"},
 		{"wrong subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: data, subresource: status, template: 'a: c'}}]"), cm, "0s a, at rest", "data is not changed: the patch is of subresource status"},
@@ -276,6 +277,26 @@ spec:
   resourceRef: {kind: Pod}
   selector: {}
   next: {delete: true}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: types}
+spec:
+  resourceRef: {kind: Pod}
+  selector:
+    matchExpressions:
+    - cel: {expression: self.metadata.name}
+    - cel: {expression: self.spec.hostNetwork}
+    - cel: {expression: self.spec.enableServiceLinks}
+  weightFrom: {cel: {expression: '"3"'}}
+  delay: {durationFrom: {cel: {expression: self.metadata.labels}}, jitterDurationFrom: {cel: {expression: 'duration("1s")'}}}
+  steps:
+  - patch: {subresource: statsu, template: "a: b"}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: lower}
+spec: {resourceRef: {kind: pod}, selector: {}, next: {delete: true}}
 `
 
 const badMistakes = `
@@ -303,6 +324,11 @@ const badMistakes = `
 2:36 spec.delay.durationMilliseconds: missing
 2:34 spec.steps: missing
 3:46 spec.next.statusTemplate: 1: missing value for if
+5:64 spec.selector.matchExpressions[0].cel.expression: yields string; want bool
+5:67 spec.weightFrom.cel.expression: yields string; want int, uint, double, bool, duration
+5:68 spec.delay.durationFrom.cel.expression: yields map(string, string); want duration, timestamp,
+5:70 spec.steps[0].patch.subresource: "statsu" is none of status
+6:75 spec.resourceRef.kind: want a kind as objects have it, such as Pod, not "pod"
 `
 
 func TestShippedAreClean(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -132,8 +133,8 @@ func (s *Settings) Configuration() (*KwokctlConfiguration, error) {
 	if !s.Has("kubeAdmission") {
 		o.KubeAdmission = o.KubeAuthorization
 	}
-	if o.Runtime == "" && len(o.Runtimes) > 0 && !slices.Contains(o.Runtimes, "binary") {
-		o.Runtime = o.Runtimes[0] // else it is binary, which needs nothing to be there
+	if o.Runtime == "" && len(o.Runtimes) == 1 {
+		o.Runtime = o.Runtimes[0]
 	}
 	for _, row := range Options() {
 		if !s.Has(row.Field) {
@@ -155,7 +156,15 @@ func (o *Option) makeAbsolute(in *KwokctlOptions) error {
 	if (o.Form != Path && o.Form != Program) || f.String() == "" || strings.Contains(f.String(), "://") {
 		return nil
 	}
-	path, err := filepath.Abs(f.String())
+	path := f.String()
+	if rest, ok := strings.CutPrefix(path, "~/"); ok { // no shell looks at files
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return err
+		}
+		path = filepath.Join(home, rest)
+	}
+	path, err := filepath.Abs(path)
 	if err == nil {
 		f.SetString(path)
 	}

@@ -70,7 +70,7 @@ func TestDefaults(t *testing.T) {
 
 func TestRuntimes(t *testing.T) {
 	for in, want := range map[string]string{
-		"{}": "", "{runtimes: [docker]}": "docker", "{runtimes: [podman, docker]}": "podman", "{runtimes: [docker, binary]}": "",
+		"{}": "", "{runtimes: [docker]}": "docker", "{runtimes: [podman, docker]}": "", "{runtimes: [docker, binary]}": "",
 		"{runtimes: [docker], runtime: podman}": "podman",
 	} {
 		c, err := settings(t, "kind: KwokctlConfiguration\noptions: "+in+"\n").Configuration()

@@ -172,7 +172,7 @@ func newRoot(env *Env) *cobra.Command {
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if f := cmd.Flags().Lookup("config"); f.Changed && len(env.configs) == 0 {
-				return errors.New(`--config "": want a file or a directory, or - for standard input`)
+				env.configs = []string{""}
 			}
 			return cmp.Or(env.prepareLog(), env.checkDry(cmd), env.checkConfigs())
 		},

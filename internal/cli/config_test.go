@@ -195,6 +195,33 @@ func TestConfigConvert(t *testing.T) {
 }
 
 // TestDirectories reads what kustomize builds, and plain directories in the order of names.
+// TestWhatWouldHaveNoEffect is refused, or means what the user meant.
+func TestWhatWouldHaveNoEffect(t *testing.T) {
+	a := newAccount(t)
+	a.file("odd.yaml", "apiVersion: v1alpha1\nkind: KwokctlConfiguration\noptions: {kubeApiserverPort: 6443}\n")
+	a.file("stage.yaml", "apiVersion: kwok.x-k8s-io/v1alpha1\nkind: Stage\nmetadata: {name: a}\n")
+	a.file("resource.yaml", "apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokctlResource\nmetadata: {name: mine}\ntemplate: '{apiVersion: v1, kind: Node}'\n")
+	a.file("engines.yaml", confHead+"options: {runtimes: [nerdctl, lima]}\n")
+	for _, tt := range []struct {
+		args   []string
+		status int
+		says   string // on stdout or stderr
+	}{
+		{[]string{"create", "cluster", "--dry-run", "-c", "~/odd.yaml"}, 1, `odd.yaml: apiVersion "v1alpha1": kind KwokctlConfiguration is of config.kwok.x-k8s.io/v1alpha1`},
+		{[]string{"create", "cluster", "--dry-run", "-c", "~/stage.yaml"}, 1, `stage.yaml: apiVersion "kwok.x-k8s-io/v1alpha1": kind Stage is of kwok.x-k8s.io/v1alpha1`},
+		{[]string{"create", "cluster", "--dry-run", "-c", "~/engines.yaml"}, 1, "runtimes nerdctl,lima: none of them is binary or docker or podman"},
+		{[]string{"config", "view", "-c", "~/resource.yaml,"}, 1, "resource.yaml,\": want a file or a directory"},
+		{[]string{"config", "view", "-c", ""}, 1, "--config \"\": want a file or a directory"},
+		{[]string{"config", "view", "-c", "/dev/null"}, 0, "kind: KwokctlConfiguration"},
+		{[]string{"scale", "mine", "-c", "~/resource.yaml", "--dry-run"}, 1, "cluster"}, // there is none, but the file is found
+		{[]string{"scale", "nosuch", "--dry-run"}, 1, "scale nosuch: no KwokctlResource of that name"},
+	} {
+		if status, out, errs := a.run("", tt.args...); status != tt.status || !strings.Contains(out+errs, tt.says) {
+			t.Errorf("%q: status %d: %s%s", tt.args, status, out, errs)
+		}
+	}
+}
+
 func TestDirectories(t *testing.T) {
 	a := newAccount(t)
 	a.file("plain/b.yaml", confHead+"options: {etcdPort: 2}\n")

@@ -124,7 +124,7 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 		return err
 	}
 	if env.dryRun {
-		return home.DryCreate(req, &cluster.Script{Out: env.Out})
+		return home.DryCreate(ctx, req, &cluster.Script{Out: env.Out})
 	}
 	had, _ := home.Open(req.Name) // that it cannot be opened is for Create to say
 	began := time.Now()

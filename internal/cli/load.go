@@ -25,27 +25,12 @@ type documents struct {
 
 // documents reads kwok.yaml in the work directory, if there is one, and then all of --config.
 func (e *Env) documents() (*documents, error) {
-	home, err := e.home()
+	standard, given, err := e.configPaths()
 	if err != nil {
 		return nil, err
 	}
-	standard := filepath.Join(home.Dir, "kwok.yaml")
-	var paths []string
-	if _, err := os.Stat(standard); err == nil {
-		paths = append(paths, standard)
-	}
-	for _, path := range e.configs {
-		if path != "-" {
-			if path, err = e.expand(path); err != nil {
-				return nil, err
-			}
-		}
-		if path != standard { // it is there already, or is allowed not to be
-			paths = append(paths, path)
-		}
-	}
 	docs := &documents{settings: &api.Settings{}}
-	for _, path := range paths {
+	for _, path := range append(standard, given...) {
 		objs, err := e.read(path)
 		if err != nil {
 			return nil, err
@@ -57,11 +42,37 @@ func (e *Env) documents() (*documents, error) {
 	return docs, nil
 }
 
+// configPaths returns where kwok.yaml in the work directory is, nothing if there is none, and all of --config besides.
+func (e *Env) configPaths() (standard, given []string, err error) {
+	home, err := e.home()
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(home.Dir, "kwok.yaml")
+	if _, err := os.Stat(path); err == nil {
+		standard = []string{path}
+	}
+	for _, config := range e.configs {
+		if config != "-" {
+			if config, err = e.expand(config); err != nil {
+				return nil, nil, err
+			}
+		}
+		if config != path { // it is there already, or is allowed not to be
+			given = append(given, config)
+		}
+	}
+	return standard, given, nil
+}
+
 // checkConfigs finds files of --config that are missing, also for commands that do not read them.
 func (e *Env) checkConfigs() error {
 	for _, path := range e.configs {
 		if path == "-" {
 			continue
+		}
+		if path == "" { // as after a trailing comma; it would be the current directory
+			return fmt.Errorf("--config %q: want a file or a directory, or - for standard input", strings.Join(e.configs, ","))
 		}
 		path, err := e.expand(path)
 		if err != nil {
@@ -160,7 +171,11 @@ func (e *Env) expand(path string) (string, error) {
 // read loads one configuration file, or the directory of several; - is standard input.
 func (e *Env) read(path string) ([]api.Object, error) {
 	if path == "-" {
-		return api.Load(e.In, "standard input")
+		objs, err := api.Load(e.In, "standard input")
+		if err != nil {
+			return nil, err
+		}
+		return objs, foreign("standard input", objs)
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -168,10 +183,15 @@ func (e *Env) read(path string) ([]api.Object, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	case info.IsDir():
 		return e.readDir(path)
-	case !info.Mode().IsRegular():
+	case !info.Mode().IsRegular() && !handedOver(path):
 		return nil, fmt.Errorf("read configuration %s: neither a regular file nor a directory", path)
 	}
 	return readFile(path)
+}
+
+// handedOver tells whether a path stands for an open file that a shell gave us, as in -c <(…), which may be a pipe.
+func handedOver(path string) bool {
+	return path == "/dev/stdin" || path == "/dev/null" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
 }
 
 func readFile(path string) ([]api.Object, error) {
@@ -180,7 +200,22 @@ func readFile(path string) ([]api.Object, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer file.Close()
-	return api.Load(file, path)
+	objs, err := api.Load(file, path)
+	if err != nil {
+		return nil, err
+	}
+	return objs, foreign(path, objs)
+}
+
+// foreign refuses what has the name of a kind of ours and another API: it would have no effect, and nobody would see why.
+func foreign(path string, objs []api.Object) error {
+	for _, o := range api.Of[*api.Raw](objs) {
+		i := slices.IndexFunc(api.Kinds, func(k api.Kind) bool { return k.Name == o.Kind })
+		if i >= 0 {
+			return fmt.Errorf("%s: apiVersion %q: kind %s is of %s", path, o.APIVersion, o.Kind, api.Kinds[i].Version)
+		}
+	}
+	return nil
 }
 
 // readDir lets kustomize build a directory that has a kustomization, and reads the YAML and JSON files of another.
@@ -217,7 +252,11 @@ func (e *Env) build(dir string) ([]api.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.Load(bytes.NewReader(text), dir)
+	objs, err := api.Load(bytes.NewReader(text), dir)
+	if err != nil {
+		return nil, err
+	}
+	return objs, foreign(dir, objs)
 }
 
 // kustomized is what kustomize makes of a directory, as YAML.

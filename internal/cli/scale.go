@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -108,21 +106,19 @@ type scaleDocs struct {
 // scaleDocuments reads the default file, if it is there, and those that were named.
 func (e *Env) scaleDocuments() (scaleDocs, error) {
 	var docs scaleDocs
-	home, err := e.home()
+	standard, given, err := e.configPaths()
 	if err != nil {
 		return docs, err
 	}
-	objs, err := e.read(filepath.Join(home.Dir, "kwok.yaml"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return docs, err
-	}
-	docs.resources = api.Of[*api.KwokctlResource](objs)
-	for _, path := range e.configs {
-		if objs, err = e.read(path); err != nil {
+	for i, path := range append(standard, given...) {
+		objs, err := e.read(path)
+		if err != nil {
 			return docs, err
 		}
 		docs.resources = append(docs.resources, api.Of[*api.KwokctlResource](objs)...)
-		docs.pools = append(docs.pools, api.Of[*api.NodePool](objs)...)
+		if i >= len(standard) {
+			docs.pools = append(docs.pools, api.Of[*api.NodePool](objs)...)
+		}
 	}
 	return docs, nil
 }

@@ -61,8 +61,9 @@ func newStageTest(env *Env) *cobra.Command {
 		if len(errs) > 0 {
 			return errs[0]
 		}
+		stages := api.Of[*api.Stage](objs)
 		var err error
-		if r.Stages, err = withBuiltIn(api.Of[*api.Stage](objs)); err != nil {
+		if r.Stages, err = withBuiltIn(stages); err != nil {
 			return err
 		}
 		records, err := rehearse(r, api.Of[*api.Raw](objs))
@@ -71,6 +72,12 @@ func newStageTest(env *Env) *cobra.Command {
 		}
 		if len(records) == 0 {
 			return fmt.Errorf("no object to play on in %s: add one with -f", strings.Join(files, ", "))
+		}
+		played := func(s *api.Stage) bool {
+			return slices.ContainsFunc(records, func(rec *stage.Record) bool { return rec.Kind == s.Spec.ResourceRef.Kind })
+		}
+		if len(stages) > 0 && !slices.ContainsFunc(stages, played) {
+			fmt.Fprintf(env.say(), "no Stage in %s is for kind %s: the built-in ones play\n", strings.Join(files, ", "), records[0].Kind)
 		}
 		if err := printRecords(env.Out, format, records, r.Until); err != nil {
 			return err

@@ -83,6 +83,7 @@ func TestStageTest(t *testing.T) {
 		{[]string{onePod}, "--until -1s", 1, "not negative"},
 		{[]string{onePod, "kind: Stage\nspec: {resourceRef: {kind: Pod}, selektor: {}}\n"}, "", 1, "f.yaml:2: spec.selektor: no such field"},
 		{[]string{onePod, strings.Replace(oneStage, "phase: Running", "{{ nope }}", 1)}, "", 1, `function "nope" not defined`},
+		{[]string{onePod, strings.Replace(oneStage, "kind: Pod", "kind: Node", 1)}, "", 0, "is for kind Pod: the built-in ones play"},
 		{[]string{onePod}, "-f /does/not/exist", 1, "read /does/not/exist: no such file or directory"},
 	} {
 		status, out, errs := run(tt.texts, strings.Fields(tt.more)...)

@@ -137,13 +137,18 @@ func logFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "logs", s.Nam
 func pidFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "pids", s.Name+".pid") }
 
 // DryCreate writes what Create would do. Free ports are looked for, so that what is written depends on the machine.
-func (h Home) DryCreate(req Create, s *Script) error {
+func (h Home) DryCreate(ctx context.Context, req Create, s *Script) error {
 	if err := req.check(); err != nil {
 		return err
 	}
 	if c, err := h.Open(req.Name); err == nil {
 		s.Printf("# Cluster %s exists; it is started as it is\n", c.Name)
 		return c.dryStart(s, req.Kubeconfig)
+	}
+	if o := req.Config.Options; o.Runtime == "" && len(o.Runtimes) > 0 {
+		if _, err := h.choose(ctx, req.Name, req.Config); err != nil {
+			return err
+		}
 	}
 	c := h.newCluster(req)
 	if err := h.choosePorts(req.Name, c.Config); err != nil {

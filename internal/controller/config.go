@@ -291,7 +291,11 @@ func inDirectory(name string) ([]string, error) {
 		return []string{name}, err
 	}
 	names, err := filepath.Glob(filepath.Join(name, "*.yaml"))
-	return slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" }), err
+	names = slices.DeleteFunc(names, func(n string) bool { return filepath.Base(n) == "kustomization.yaml" })
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%s: no .yaml file in this directory", name)
+	}
+	return names, err
 }
 
 // sort takes the stages, of each name the first, and adds the built-in ones.

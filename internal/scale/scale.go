@@ -95,7 +95,11 @@ func (j Job) Check() error {
 	if _, err := compilePool(j.Pool); err != nil {
 		return err
 	}
-	if j.Resource != nil {
+	if j.Resource == nil {
+		if _, err := builtIn(j.Kind); err != nil {
+			return err
+		}
+	} else {
 		params, err := parameters(j.Resource.Parameters, j.Params)
 		if err == nil {
 			_, err = newRenderer(j, params, nil)

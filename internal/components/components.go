@@ -56,6 +56,8 @@ type Context struct {
 	Addr func(component, port string) string
 	// Has tells whether a component is part of the cluster.
 	Has func(component string) bool
+	// Users are the components that the user describes whole.
+	Users []api.Component
 	// Read returns a file of the cluster directory, nil if it is not there.
 	Read func(path string) []byte
 }
@@ -105,6 +107,7 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 		return nil, err
 	}
 	c := Context{Options: o, Bind: around.Bind, Addr: around.Addr, Read: around.Read, Has: func(name string) bool { return slices.Contains(names, name) }}
+	c.Users = users(cfg, names)
 	plan := &Plan{}
 	for _, row := range Table() {
 		if !c.Has(row.Name) {

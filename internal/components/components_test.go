@@ -90,6 +90,35 @@ func TestMake(t *testing.T) {
 	}
 }
 
+// TestMetricsOfUsers gives components of the user's jobs of Prometheus.
+func TestMetricsOfUsers(t *testing.T) {
+	o := options(func(o *Options) { o.PrometheusPort, o.PrometheusBinary = 9090, "/opt/prometheus" })
+	mine := api.Component{Name: "mine", Command: []string{"mine"},
+		Metric:           &api.ComponentMetric{Scheme: "https", Host: "127.0.0.1:9999", Path: "/stats", CertPath: "pki/admin.crt", KeyPath: "pki/admin.key", InsecureSkipVerify: true},
+		MetricsDiscovery: &api.ComponentMetric{Host: "127.0.0.1:9998", Path: "/sd"}}
+	plan, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{mine}}, around(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `- job_name: mine
+  scheme: https
+  static_configs: [{targets: ["127.0.0.1:9999"]}]
+  tls_config: {cert_file: "pki/admin.crt", key_file: "pki/admin.key", insecure_skip_verify: true}
+  metrics_path: "/stats"
+- job_name: mine-metrics-discovery
+  http_sd_configs: [{url: "http://127.0.0.1:9998/sd"}]
+`
+	if got := print(plan); !strings.Contains(got, want) {
+		t.Errorf("not in it: %s\n%s", want, got)
+	}
+	for _, bad := range []api.ComponentMetric{{Scheme: "ftp", Host: "h:1"}, {Path: "/metrics"}} {
+		mine.Metric = &bad
+		if _, err := Make(&api.KwokctlConfiguration{Options: *o, Components: []api.Component{mine}}, around(o)); err == nil || !strings.Contains(err.Error(), "components[0] mine: metric: scheme") {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
 func print(plan *Plan) string {
 	var b strings.Builder
 	for _, s := range plan.Specs {

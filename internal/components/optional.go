@@ -1,12 +1,14 @@
 package components
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
+	"kwokctl/internal/api"
 	"kwokctl/kustomize"
 	"kwokctl/runtimes"
 )
@@ -158,7 +160,7 @@ func prometheusConfig(c Context) []File {
 	var b strings.Builder
 	b.WriteString("global: {scrape_interval: 15s, scrape_timeout: 10s, evaluation_interval: 15s}\nscrape_configs:\n")
 	job := func(name, scheme, address, credentials string) {
-		fmt.Fprintf(&b, "- job_name: %s\n  scheme: %s\n  static_configs: [{targets: ['%s']}]\n", name, scheme, address)
+		fmt.Fprintf(&b, "- job_name: %s\n  scheme: %s\n  static_configs: [{targets: [%q]}]\n", name, scheme, address)
 		if credentials != "" {
 			fmt.Fprintf(&b, "  tls_config: {%s}\n", credentials)
 		}
@@ -182,7 +184,28 @@ func prometheusConfig(c Context) []File {
 	if c.Has("metrics-server") {
 		job("metrics-server", "https", c.Addr("metrics-server", "https"), ca+", cert_file: pki/admin.crt, key_file: pki/admin.key")
 	}
+	for _, u := range c.Users {
+		if m := u.Metric; m != nil {
+			job(u.Name, cmp.Or(m.Scheme, "http"), m.Host, metricTLS(m))
+			fmt.Fprintf(&b, "  metrics_path: %q\n", cmp.Or(m.Path, "/metrics"))
+		}
+		if m := u.MetricsDiscovery; m != nil {
+			fmt.Fprintf(&b, "- job_name: %s-metrics-discovery\n  http_sd_configs: [{url: %q}]\n", u.Name, cmp.Or(m.Scheme, "http")+"://"+m.Host+m.Path)
+		}
+	}
 	return []File{{Path: prometheusFile, Data: []byte(b.String())}}
+}
+
+// metricTLS is what Prometheus needs for the metrics of a component over TLS.
+func metricTLS(m *api.ComponentMetric) string {
+	var all []string
+	if m.CertPath != "" {
+		all = append(all, fmt.Sprintf("cert_file: %q, key_file: %q", m.CertPath, m.KeyPath))
+	}
+	if m.InsecureSkipVerify {
+		all = append(all, "insecure_skip_verify: true")
+	}
+	return strings.Join(all, ", ")
 }
 
 // dashboard shows the cluster in a browser. Who opens it may look at all but secrets, and may give a token to do more.

@@ -12,21 +12,22 @@ import (
 	"kwokctl/runtimes"
 )
 
-// userNames returns the names of the components that the user describes whole: those that are not among names, the
-// built-in ones of the cluster.
-func userNames(cfg *api.KwokctlConfiguration, names []string) []string {
-	var own []string
-	for _, c := range cfg.Components {
-		if !slices.Contains(names, c.Name) {
-			own = append(own, c.Name)
-		}
+// users returns the components that the user describes whole: those that are not among names, the built-in ones of the
+// cluster.
+func users(cfg *api.KwokctlConfiguration, names []string) []api.Component {
+	return slices.DeleteFunc(slices.Clone(cfg.Components), func(c api.Component) bool { return slices.Contains(names, c.Name) })
+}
+
+func userNames(cfg *api.KwokctlConfiguration, names []string) (own []string) {
+	for _, c := range users(cfg, names) {
+		own = append(own, c.Name)
 	}
 	return own
 }
 
 // addUsers adds the user's components to the plan, in the order of need.
 func addUsers(plan *Plan, cfg *api.KwokctlConfiguration, names []string) error {
-	waiting := slices.DeleteFunc(slices.Clone(cfg.Components), func(c api.Component) bool { return slices.Contains(names, c.Name) })
+	waiting := users(cfg, names)
 	done := slices.Clone(names)
 	for i, c := range waiting {
 		if err := checkUser(c, i, append(slices.Clone(names), userNames(cfg, names)...), &cfg.Options); err != nil {
@@ -84,6 +85,11 @@ func checkUser(c api.Component, i int, all []string, o *Options) error {
 		differ := Processes(o) && p.HostPort != 0 && p.Port != 0 && p.HostPort != p.Port
 		if p.Port < 0 || p.Port > 65535 || p.HostPort < 0 || p.HostPort > 65535 || differ {
 			return fmt.Errorf("%s: port %d, hostPort %d: want a port from 1 to 65535, and both the same for a process", at, p.Port, p.HostPort)
+		}
+	}
+	for i, m := range []*api.ComponentMetric{c.Metric, c.MetricsDiscovery} {
+		if m != nil && (m.Host == "" || !slices.Contains([]string{"", "http", "https"}, m.Scheme)) {
+			return fmt.Errorf("%s: %s: scheme %q, host %q: want http or https, and where it is reached", at, []string{"metric", "metricsDiscovery"}[i], m.Scheme, m.Host)
 		}
 	}
 	for i, text := range c.ManifestContents {

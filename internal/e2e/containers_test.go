@@ -142,7 +142,7 @@ func testRestoreIntoFreshVolume(t *testing.T, w *world) {
 }
 
 // TestPurge removes the image with the last cluster.
-func TestPurge(t *testing.T) { inContainers(t, testPurge) }
+func TestPurge(t *testing.T) { alone(t, testPurge, docker.Docker, docker.Podman) }
 
 func testPurge(t *testing.T, w *world) {
 	w.create("purged")

@@ -43,9 +43,10 @@ func on(t *testing.T, test func(*testing.T, *world), names ...string) {
 	}
 }
 
-// alone runs a test in processes and in containers, and no other beside it: one that asks how long something takes.
-func alone(t *testing.T, test func(*testing.T, *world)) {
-	for _, name := range []string{"binary", docker.Docker} {
+// alone runs a test on some runtimes, and no other beside it: one that asks how long something takes, or that touches
+// what others use.
+func alone(t *testing.T, test func(*testing.T, *world), names ...string) {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) { test(t, newWorldOn(t, name)) })
 	}
 }

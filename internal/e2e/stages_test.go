@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"kwokctl/runtimes/docker"
 )
 
 const widgetDefinition = `
@@ -288,7 +290,7 @@ func (w *world) kwok(cluster string, args ...string) *running {
 }
 
 // When nodes were lost, they and their pods are Ready again soon after the controller is back.
-func TestFlapHeals(t *testing.T) { alone(t, testFlapHeals) }
+func TestFlapHeals(t *testing.T) { alone(t, testFlapHeals, "binary", docker.Docker) }
 
 func testFlapHeals(t *testing.T, w *world) {
 	nodes, pods := size(50, 1000), size(200, 5000)

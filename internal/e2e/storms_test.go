@@ -9,6 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"kwokctl/runtimes/docker"
 )
 
 // readyAfter is a Stage that makes pods of its name Ready so long after they are there.
@@ -35,7 +37,7 @@ spec:
 
 // TestStorms cuts the controller's line to the API server every two seconds, while others change pods whose Stage waits
 // 50 times a second; then it takes the server away. Nothing is lost, and waiting pods wait as long as they should.
-func TestStorms(t *testing.T) { alone(t, testStorms) }
+func TestStorms(t *testing.T) { alone(t, testStorms, "binary", docker.Docker) }
 
 func testStorms(t *testing.T, w *world) {
 	pods, waiting, outage := size(400, 10_000), 100, time.Duration(size(3, 10))*time.Second

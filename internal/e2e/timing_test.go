@@ -13,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kwokctl/runtimes/docker"
 )
 
 // timed is a life of pods by the clock: containers are being made at +1 s, run at +3 s, and end as many seconds later
@@ -81,7 +83,7 @@ const (
 	worstLate  = 3 * time.Second
 )
 
-func TestTiming(t *testing.T) { alone(t, testTiming) }
+func TestTiming(t *testing.T) { alone(t, testTiming, "binary", docker.Docker) }
 
 func testTiming(t *testing.T, w *world) {
 	n := size(50, 1000)

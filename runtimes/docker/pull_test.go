@@ -23,51 +23,54 @@ func TestPull(t *testing.T) {
 	for says, want := range map[string]string{
 		`{"errorDetail":{"message":"manifest\nunknown"},"error":"manifest\nunknown"}`: "pull other:1: manifest unknown",
 		fmt.Sprintf(layer, 50) + `{"status":`:                                         "pull other:1: unexpected EOF",
-		fmt.Sprintf(layer, 50) + "HANG":                                               "pull other:1: nothing came for 300ms",
-		fmt.Sprintf(layer, 50) + "RETRY":                                              "pull other:1: nothing came for 300ms",
-		"HANG":                                                                        "pull other:1: nothing came for 300ms",
+		fmt.Sprintf(layer, 50) + "HANG":                                               "pull other:1: nothing came for 1.5s",
+		fmt.Sprintf(layer, 50) + "RETRY":                                              "pull other:1: nothing came for 1.5s",
+		"HANG":                                                                        "pull other:1: nothing came for 1.5s",
 		fmt.Sprintf(layer, 40) + "SLOW":                                               "",
 		`{"status":"Pulling","id":"a"}` + "":                                          "",
 	} {
-		pulled := false
-		engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("Api-Version", "1.41")
-			switch {
-			case strings.HasSuffix(req.URL.Path, "/images/create"):
-				text, what := strings.TrimRight(says, "HANGRETYSLOW"), says[len(strings.TrimRight(says, "HANGRETYSLOW")):]
-				_, _ = io.WriteString(w, text)
-				_ = http.NewResponseController(w).Flush()
-				for i := 0; what != "" && req.Context().Err() == nil; i++ {
-					switch {
-					case what == "SLOW" && i == 10:
-						what = ""
-					case what == "SLOW":
-						fmt.Fprintf(w, layer, 50+i)
-					case what == "RETRY":
-						fmt.Fprintf(w, `{"status":"Retrying in %d seconds","id":"a"}`+"\n", i)
-					}
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			pulled := false
+			engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				w.Header().Set("Api-Version", "1.41")
+				switch {
+				case strings.HasSuffix(req.URL.Path, "/images/create"):
+					text, what := strings.TrimRight(says, "HANGRETYSLOW"), says[len(strings.TrimRight(says, "HANGRETYSLOW")):]
+					_, _ = io.WriteString(w, text)
 					_ = http.NewResponseController(w).Flush()
-					runtimes.Pause(req.Context(), 50*time.Millisecond)
+					for i := 0; what != "" && req.Context().Err() == nil; i++ {
+						switch {
+						case what == "SLOW" && i == 40: // longer in all than silence may last
+							what = ""
+						case what == "SLOW":
+							fmt.Fprintf(w, layer, 50+i)
+						case what == "RETRY":
+							fmt.Fprintf(w, `{"status":"Retrying in %d seconds","id":"a"}`+"\n", i)
+						}
+						_ = http.NewResponseController(w).Flush()
+						runtimes.Pause(req.Context(), 50*time.Millisecond)
+					}
+					pulled = true
+				case strings.HasSuffix(req.URL.Path, "/json") && !pulled:
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, `{"message":"No such image"}`)
+				case strings.HasSuffix(req.URL.Path, "/json"):
+					_, _ = io.WriteString(w, `{"Id":"x","Config":{"Entrypoint":["/x"]}}`)
 				}
-				pulled = true
-			case strings.HasSuffix(req.URL.Path, "/json") && !pulled:
-				w.WriteHeader(http.StatusNotFound)
-				_, _ = io.WriteString(w, `{"message":"No such image"}`)
-			case strings.HasSuffix(req.URL.Path, "/json"):
-				_, _ = io.WriteString(w, `{"Id":"x","Config":{"Entrypoint":["/x"]}}`)
+			}))
+			r := New(Options{Dir: t.TempDir(), Engine: Docker, Getenv: env("DOCKER_HOST=tcp://" + engine.Listener.Addr().String()), Patience: 250 * time.Millisecond})
+			var most int64
+			err := r.Pull(t.Context(), "other:1", func(done, _ int64) { most = max(most, done) })
+			if got := fmt.Sprint(err); err == nil && want != "" || err != nil && (want == "" || got != want) {
+				t.Errorf("%q: %v, want %q", says, err, want)
 			}
-		}))
-		r := New(Options{Dir: t.TempDir(), Engine: Docker, Getenv: env("DOCKER_HOST=tcp://" + engine.Listener.Addr().String()), Patience: 50 * time.Millisecond})
-		var most int64
-		err := r.Pull(t.Context(), "other:1", func(done, _ int64) { most = max(most, done) })
-		if got := fmt.Sprint(err); err == nil && want != "" || err != nil && (want == "" || got != want) {
-			t.Errorf("%q: %v, want %q", says, err, want)
-		}
-		if strings.Contains(says, "Downloading") && most < 40 {
-			t.Errorf("%q: told of %d bytes", says, most)
-		}
-		engine.CloseClientConnections()
-		engine.Close()
+			if strings.Contains(says, "Downloading") && most < 40 {
+				t.Errorf("%q: told of %d bytes", says, most)
+			}
+			engine.CloseClientConnections()
+			engine.Close()
+		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -136,7 +136,8 @@ func (s *Script) Uninstall(context.Context, []runtimes.Spec) error { return s.er
 func logFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "logs", s.Name+".log") }
 func pidFile(s runtimes.Spec) string { return filepath.Join(s.Dir, "pids", s.Name+".pid") }
 
-// DryCreate writes what Create would do. Free ports are looked for, so that what is written depends on the machine.
+// DryCreate writes what Create would do. Free ports are looked for, and engines where there is a choice of them, so that
+// what is written depends on the machine.
 func (h Home) DryCreate(ctx context.Context, req Create, s *Script) error {
 	if err := req.check(); err != nil {
 		return err

@@ -116,18 +116,23 @@ func (r *Runtime) removeContainers(ctx context.Context, e *engine) error {
 }
 
 // discard removes a container. One that lives for a moment only may be about to be removed by those who made it: then
-// it waits until that is done.
+// it waits until that is done, at most as long as they may take.
 func (e *engine) discard(ctx context.Context, id string) error {
 	_, err := e.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 	if !isConflict(err) {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
 	wait := e.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
 	select {
 	case <-wait.Result:
 		return nil
-	case err := <-wait.Error:
-		return err
+	case broken := <-wait.Error:
+		if missing(broken) {
+			return nil
+		}
+		return err // why it could not be removed
 	}
 }
 

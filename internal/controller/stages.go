@@ -35,10 +35,10 @@ type catalog struct {
 type liveStage struct {
 	*api.Stage // a version that could not be read has no selector
 	uid        string
-	told       api.Condition // what its status says
-	others     []api.Condition
-	bad        error // why it could not be read
-	confirmed  bool  // seen in this epoch
+	told       api.Condition   // what its status says
+	others     []api.Condition // that others wrote there
+	bad        error           // why it could not be read
+	confirmed  bool            // seen in this epoch
 }
 
 // A change of Stages takes effect when no other came for settleTime, at the latest after settleLimit.
@@ -225,6 +225,9 @@ func (s *liveStage) next(o stage.Object) *liveStage {
 	n := &liveStage{Stage: &api.Stage{Metadata: api.ObjectMeta{Name: m.Name}}, uid: m.UID, confirmed: true}
 	read, err := readObject(o, "stage")
 	if n.bad = err; err != nil {
+		if s != nil { // what its status says cannot be read either: that is known from before
+			n.told, n.others = s.told, s.others
+		}
 		return n
 	}
 	if st, ok := read.(*api.Stage); ok {

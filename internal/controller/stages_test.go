@@ -165,6 +165,18 @@ func TestConditionsOfOthers(t *testing.T) {
 	if want := []string{"Ready True", "Available True"}; !slices.Equal(types, want) {
 		t.Errorf("got %q, want %q", types, want)
 	}
+	// That one cannot be read is said once, though each word about it brings it again.
+	for n, want := range []int{1, 0} {
+		b.take(liveStageEvent("unread", `{"resourceRef":{"apiGroup":"v1","kind":"Pod"},"nosuchfield":1}`, false))
+		b.pass(2 * time.Second)
+		said := 0
+		for _, r := range b.reports() {
+			said += len(r.stageConditions)
+		}
+		if said != want {
+			t.Errorf("event %d: %d conditions, want %d", n, said, want)
+		}
+	}
 }
 
 func TestBadStagesAreSetAside(t *testing.T) {

@@ -156,19 +156,21 @@ func (o *Option) makeAbsolute(in *KwokctlOptions) error {
 	if (o.Form != Path && o.Form != Program) || f.String() == "" || strings.Contains(f.String(), "://") {
 		return nil
 	}
-	path := f.String()
-	if rest, ok := strings.CutPrefix(path, "~/"); ok { // no shell looks at files
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return err
-		}
-		path = filepath.Join(home, rest)
-	}
-	path, err := filepath.Abs(path)
+	home, _ := os.UserHomeDir()
+	path, err := filepath.Abs(ExpandHome(f.String(), home))
 	if err == nil {
 		f.SetString(path)
 	}
 	return err
+}
+
+// ExpandHome puts the home directory, if there is one, in place of the ~ that a path begins with, as shells do, which do
+// not look into files.
+func ExpandHome(path, home string) string {
+	if rest, ok := strings.CutPrefix(path, "~"); ok && home != "" && (rest == "" || rest[0] == '/') {
+		return home + rest
+	}
+	return path
 }
 
 // Scale multiplies the times of nodes by the heartbeat factor, which is 1 from then on.

@@ -172,7 +172,7 @@ func newRoot(env *Env) *cobra.Command {
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if f := cmd.Flags().Lookup("config"); f.Changed && len(env.configs) == 0 {
-				env.configs = []string{""}
+				env.configs = []string{""} // the flag's parser takes it for none
 			}
 			return cmp.Or(env.prepareLog(), env.checkDry(cmd), env.checkConfigs())
 		},

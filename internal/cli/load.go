@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"path/filepath"
@@ -158,10 +159,7 @@ func (d *documents) others() ([]api.Object, error) {
 
 // expand makes a path absolute; ~ is the home directory.
 func (e *Env) expand(path string) (string, error) {
-	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
-		path = e.Getenv("HOME") + rest
-	}
-	abs, err := filepath.Abs(path)
+	abs, err := filepath.Abs(api.ExpandHome(path, e.Getenv("HOME")))
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", path, err)
 	}
@@ -171,11 +169,7 @@ func (e *Env) expand(path string) (string, error) {
 // read loads one configuration file, or the directory of several; - is standard input.
 func (e *Env) read(path string) ([]api.Object, error) {
 	if path == "-" {
-		objs, err := api.Load(e.In, "standard input")
-		if err != nil {
-			return nil, err
-		}
-		return objs, foreign("standard input", objs)
+		return load(e.In, "standard input")
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -200,22 +194,22 @@ func readFile(path string) ([]api.Object, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer file.Close()
-	objs, err := api.Load(file, path)
+	return load(file, path)
+}
+
+// load refuses what has the name of a kind of ours and another API: it would have no effect, and nobody would see why.
+func load(in io.Reader, name string) ([]api.Object, error) {
+	objs, err := api.Load(in, name)
 	if err != nil {
 		return nil, err
 	}
-	return objs, foreign(path, objs)
-}
-
-// foreign refuses what has the name of a kind of ours and another API: it would have no effect, and nobody would see why.
-func foreign(path string, objs []api.Object) error {
 	for _, o := range api.Of[*api.Raw](objs) {
 		i := slices.IndexFunc(api.Kinds, func(k api.Kind) bool { return k.Name == o.Kind })
 		if i >= 0 {
-			return fmt.Errorf("%s: apiVersion %q: kind %s is of %s", path, o.APIVersion, o.Kind, api.Kinds[i].Version)
+			return nil, fmt.Errorf("%s: apiVersion %q: kind %s is of %s", name, o.APIVersion, o.Kind, api.Kinds[i].Version)
 		}
 	}
-	return nil
+	return objs, nil
 }
 
 // readDir lets kustomize build a directory that has a kustomization, and reads the YAML and JSON files of another.
@@ -252,11 +246,7 @@ func (e *Env) build(dir string) ([]api.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	objs, err := api.Load(bytes.NewReader(text), dir)
-	if err != nil {
-		return nil, err
-	}
-	return objs, foreign(dir, objs)
+	return load(bytes.NewReader(text), dir)
 }
 
 // kustomized is what kustomize makes of a directory, as YAML.

@@ -150,12 +150,8 @@ func defaultKubeconfig() string {
 }
 
 func expand(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(home, rest)
-		}
-	}
-	return path
+	home, _ := os.UserHomeDir()
+	return api.ExpandHome(path, home)
 }
 
 // kubeconfigFile returns the kubeconfig if there is one; without it we are in a cluster.

@@ -24,6 +24,7 @@ import (
 
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credentials of clouds, as in the stock kubectl
 
+	_ "kwokctl/internal/applet/early" // cheap starts
 	"kwokctl/internal/cluster"
 	"kwokctl/internal/components"
 	"kwokctl/internal/controller"

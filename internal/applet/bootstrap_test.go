@@ -62,10 +62,30 @@ func TestBootstrapIsStock(t *testing.T) {
 		}
 		t.Logf("%d %s are equal", len(want), kind)
 	}
-	for _, path := range []string{"/openapi/v2", "/openapi/v3", "/openapi/v3/apis/apps/v1", "/openapi/v3/api/v1", "/openapi/v3/apis/apiregistration.k8s.io/v1"} {
-		want, got := get(t, stock, path), get(t, ours, path)
+	compareDocuments(t, stock, ours)
+}
+
+// compareDocuments compares all OpenAPI documents.
+func compareDocuments(t *testing.T, stock, ours *server) {
+	t.Helper()
+	index := func(s *server) (paths map[string]struct{ ServerRelativeURL string }) {
+		var index struct {
+			Paths map[string]struct{ ServerRelativeURL string }
+		}
+		if err := json.Unmarshal(get(t, s, openAPIv3), &index); err != nil {
+			t.Fatal(err)
+		}
+		index.Paths["v2"] = struct{ ServerRelativeURL string }{openAPIv2}
+		return index.Paths
+	}
+	want, got := index(stock), index(ours)
+	if len(want) < 20 || len(got) != len(want) {
+		t.Errorf("there are %d OpenAPI documents, the stock server has %d", len(got), len(want))
+	}
+	for name := range want {
+		want, got := get(t, stock, want[name].ServerRelativeURL), get(t, ours, got[name].ServerRelativeURL)
 		if len(want) < 100 || !bytes.Equal(got, want) {
-			t.Errorf("GET %s: %d bytes, the stock server has %d; they differ", path, len(got), len(want))
+			t.Errorf("OpenAPI document %s has %d bytes, the stock server's has %d; they differ", name, len(got), len(want))
 		}
 	}
 }
@@ -201,7 +221,7 @@ func (s *server) start(t *testing.T, name string) {
 
 func get(t *testing.T, s *server, path string) []byte {
 	t.Helper()
-	data, err := s.client.RESTClient().Get().AbsPath(path).DoRaw(t.Context())
+	data, err := s.client.RESTClient().Get().RequestURI(path).DoRaw(t.Context())
 	if err != nil {
 		t.Fatalf("GET %s: %v", path, err)
 	}

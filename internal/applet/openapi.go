@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"time"
 
+	"github.com/emicklei/go-restful/v3"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/mux"
 	"k8s.io/apiserver/pkg/server/routes"
@@ -21,20 +24,20 @@ const (
 	openAPIv3 = "/openapi/v3"
 )
 
-// lateOpenAPI serves the OpenAPI documents of the core server. The stock server builds them before it listens, which
-// takes half a second and 30 MB that many clusters never need. This builds them by the same code when the first
-// client asks.
+// lateOpenAPI serves the OpenAPI documents of the core server. The stock server builds them before it listens and
+// writes them out at the first look at their index, which it takes itself: half a second and 60 MB that many clusters
+// never need. This builds each by the same code when the first client asks for it.
 //
-// The v3 documents reach clients through the server's aggregator, which asks each server behind it for its index
-// once a second. It is told an empty one until somebody wants more; from then until it has learnt of the full one,
-// clients are answered here.
+// The index names each v3 document with a hash, so that clients know when to fetch it again. The stock hash is of the
+// document; this is of the run of the server, in which no document of the core server changes.
 type lateOpenAPI struct {
-	v2, v3  http.Handler // of the core server, built at the first request
-	wanted  atomic.Bool  // a client has asked for v3
-	indexed atomic.Bool  // the aggregator has been given the full index
+	v2   http.Handler
+	v3   map[string]http.Handler // by name, such as apis/apps/v1
+	hash string
 }
 
-// install adds the paths to the core server, which is target.
+// install adds the paths to the core server, which is target. The server's aggregator, through which clients reach
+// it, asks each server behind it for its index once a second; it is told an empty one, which front completes.
 func (l *lateOpenAPI) install(target genericapiserver.DelegationTarget, config *genericapiserver.Config) error {
 	core, ok := target.(*genericapiserver.GenericAPIServer)
 	if !ok {
@@ -42,10 +45,14 @@ func (l *lateOpenAPI) install(target genericapiserver.DelegationTarget, config *
 	}
 	web, paths := core.Handler.GoRestfulContainer, core.Handler.NonGoRestfulMux
 	l.v2 = lazy(func(m *mux.PathRecorderMux) { routes.OpenAPI{Config: config.OpenAPIConfig}.InstallV2(web, m) })
-	l.v3 = lazy(func(m *mux.PathRecorderMux) { routes.OpenAPI{V3Config: config.OpenAPIV3Config}.InstallV3(web, m) })
+	l.v3, l.hash = map[string]http.Handler{}, string(uuid.NewUUID())
+	for _, service := range web.RegisteredWebServices() {
+		l.v3[strings.TrimPrefix(service.RootPath(), "/")] = lazy(func(m *mux.PathRecorderMux) {
+			routes.OpenAPI{V3Config: config.OpenAPIV3Config}.InstallV3(restful.NewContainer().Add(service), m)
+		})
+	}
 	paths.Handle(openAPIv2, l.v2)
-	paths.Handle(openAPIv3, http.HandlerFunc(l.index))
-	paths.HandlePrefix(openAPIv3+"/", l.v3)
+	paths.HandleFunc(openAPIv3, func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, newIndex()) })
 	return nil
 }
 
@@ -59,72 +66,65 @@ func lazy(build func(*mux.PathRecorderMux)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { built().ServeHTTP(w, r) })
 }
 
-// index is what the aggregator asks for.
-func (l *lateOpenAPI) index(w http.ResponseWriter, r *http.Request) {
-	if !l.wanted.Load() {
-		_ = json.NewEncoder(w).Encode(handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}})
-		return
-	}
-	l.v3.ServeHTTP(w, r)
-	l.indexed.Store(true) // the aggregator holds its lock until it has stored the answer
-}
-
 // front wraps the handler that clients reach.
 func (l *lateOpenAPI) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, isV3 := strings.CutPrefix(r.URL.Path, openAPIv3)
-		if !isV3 || l.indexed.Load() {
+		name, isDocument := strings.CutPrefix(r.URL.Path, openAPIv3+"/")
+		switch document := l.v3[name]; {
+		case isDocument && document != nil:
+			l.serve(w, r, name, document)
+		case r.URL.Path == openAPIv3:
+			l.index(w, r, next)
+		default:
 			next.ServeHTTP(w, r)
-			return
 		}
-		l.wanted.Store(true)
-		core, err := fetchIndex(l.v3, r)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		if name == "" {
-			l.merged(w, r, next, core)
-			return
-		}
-		if _, ok := core.Paths[strings.TrimPrefix(name, "/")]; ok {
-			l.v3.ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r)
 	})
 }
 
-// merged answers with the index of the core server and of all others.
-func (l *lateOpenAPI) merged(w http.ResponseWriter, r *http.Request, next http.Handler, core handler3.OpenAPIV3Discovery) {
-	others, err := fetchIndex(next, r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+// serve answers with a document, as the stock server does to its own hashes.
+func (l *lateOpenAPI) serve(w http.ResponseWriter, r *http.Request, name string, document http.Handler) {
+	if hash := r.URL.Query().Get("hash"); hash != "" {
+		if hash != l.hash {
+			http.Redirect(w, r, l.address(name), http.StatusMovedPermanently)
+			return
+		}
+		w.Header().Set("Cache-Control", "public, immutable")
+		w.Header().Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
+		r = r.Clone(r.Context())
+		r.URL.RawQuery = ""
 	}
-	for path, document := range others.Paths {
-		core.Paths[path] = document
-	}
-	text, err := json.Marshal(core)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(text) // the client may have gone
+	document.ServeHTTP(w, r)
 }
 
-// fetchIndex asks a handler for its index of v3 documents, with the identity of r.
-func fetchIndex(from http.Handler, r *http.Request) (index handler3.OpenAPIV3Discovery, err error) {
-	req := r.Clone(r.Context())
-	req.URL.Path, req.Header = openAPIv3, http.Header{}
+// address is where the index says that a document is.
+func (l *lateOpenAPI) address(name string) string {
+	return (&url.URL{Path: openAPIv3 + "/" + name, RawQuery: url.Values{"hash": {l.hash}}.Encode()}).String()
+}
+
+// index answers with the index of the core server and of all others.
+func (l *lateOpenAPI) index(w http.ResponseWriter, r *http.Request, others http.Handler) {
 	answer := responsewriter.NewInMemoryResponseWriter()
-	from.ServeHTTP(answer, req)
+	others.ServeHTTP(answer, r)
+	index := newIndex()
 	if answer.RespCode() != http.StatusOK {
-		return index, fmt.Errorf("%s: status %d", openAPIv3, answer.RespCode())
+		http.Error(w, fmt.Sprintf("%s: status %d", openAPIv3, answer.RespCode()), http.StatusInternalServerError)
+		return
 	}
 	if err := json.Unmarshal(answer.Data(), &index); err != nil {
-		return index, fmt.Errorf("%s: %w", openAPIv3, err)
+		http.Error(w, fmt.Sprintf("%s: %v", openAPIv3, err), http.StatusInternalServerError)
+		return
 	}
-	return index, nil
+	for name := range l.v3 {
+		index.Paths[name] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: l.address(name)}
+	}
+	writeIndex(w, index)
+}
+
+func newIndex() handler3.OpenAPIV3Discovery {
+	return handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
+}
+
+func writeIndex(w http.ResponseWriter, index handler3.OpenAPIV3Discovery) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(index) // the client may have gone
 }

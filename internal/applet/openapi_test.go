@@ -7,38 +7,48 @@ import (
 	"testing"
 )
 
-// TestFront asks for OpenAPI documents before the aggregator knows of them, and for other things in between.
+// TestFront asks for OpenAPI documents of the core server and of others, and for other things.
 func TestFront(t *testing.T) {
 	t.Parallel()
-	answer := func(text string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == openAPIv3 {
-				_, _ = io.WriteString(w, `{"paths":{"`+text+`":{"serverRelativeURL":"x"}}}`)
-				return
-			}
-			_, _ = io.WriteString(w, text)
-		})
+	built := 0
+	document := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		built++
+		_, _ = io.WriteString(w, "document "+r.URL.RawQuery)
+	})
+	others := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == openAPIv3 {
+			_, _ = io.WriteString(w, `{"paths":{"other":{"serverRelativeURL":"x"}}}`)
+			return
+		}
+		_, _ = io.WriteString(w, "other")
+	})
+	l := &lateOpenAPI{v3: map[string]http.Handler{"api/v1": document}, hash: "now"}
+	h := l.front(others)
+	get := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w
 	}
-	l := &lateOpenAPI{v3: answer("api/v1")}
-	h := l.front(answer("other"))
 	for _, step := range []struct{ path, want string }{
 		{"/livez", "other"},
-		{openAPIv3, `{"paths":{"api/v1":{"serverRelativeURL":"x"},"other":{"serverRelativeURL":"x"}}}`},
-		{openAPIv3 + "/api/v1", "api/v1"},
-		{"/livez", "other"},
+		{openAPIv3, `{"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=now"},"other":{"serverRelativeURL":"x"}}}` + "\n"},
 		{openAPIv3 + "/apis/example.com/v1", "other"},
-		{openAPIv3 + "/api/v1", "api/v1"},
+		{"/api/v1", "other"},
 	} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, step.path, nil))
-		if got := w.Body.String(); got != step.want {
+		if got := get(step.path).Body.String(); got != step.want {
 			t.Errorf("%s: %q, want %q", step.path, got, step.want)
 		}
 	}
-	l.indexed.Store(true)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, openAPIv3+"/api/v1", nil))
-	if got := w.Body.String(); got != "other" {
-		t.Errorf("the aggregator knows, and is not asked: %q", got)
+	if built > 0 {
+		t.Error("the index needs the documents")
+	}
+	if w := get(openAPIv3 + "/api/v1"); w.Body.String() != "document " || w.Header().Get("Cache-Control") != "" {
+		t.Errorf("without hash: %q, %v", w.Body, w.Header())
+	}
+	if w := get(openAPIv3 + "/api/v1?hash=now"); w.Body.String() != "document " || w.Header().Get("Cache-Control") != "public, immutable" {
+		t.Errorf("with its hash: %q, %v", w.Body, w.Header())
+	}
+	if w := get(openAPIv3 + "/api/v1?hash=old"); w.Code != http.StatusMovedPermanently || w.Header().Get("Location") != "/openapi/v3/api/v1?hash=now" {
+		t.Errorf("with another hash: %d, %v", w.Code, w.Header())
 	}
 }

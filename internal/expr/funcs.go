@@ -10,8 +10,10 @@ import (
 	"strings"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/Masterminds/sprig/v3"
+	yaml2 "go.yaml.in/yaml/v2"
 	"sigs.k8s.io/yaml"
 )
 
@@ -135,7 +137,11 @@ func quote(x any) (string, error) {
 }
 
 func toYAML(x any, depth ...int) (string, error) {
-	text, err := yaml.Marshal(x)
+	marshal := yaml.Marshal // by way of JSON
+	if isPlain(x) {
+		marshal = yaml2.Marshal
+	}
+	text, err := marshal(x)
 	if err != nil {
 		return "", fmt.Errorf("YAML: %w", err)
 	}
@@ -147,6 +153,26 @@ func toYAML(x any, depth ...int) (string, error) {
 	}
 	pad := "\n" + strings.Repeat("  ", depth[0])
 	return pad + strings.ReplaceAll(strings.TrimSuffix(string(text), "\n"), "\n", pad), nil
+}
+
+// isPlain tells whether the way by JSON would leave x as it is: it does not if it rounds, renames or repairs.
+func isPlain(x any) bool {
+	switch x := x.(type) {
+	case nil, bool, int, int64:
+		return true
+	case string:
+		return utf8.ValidString(x)
+	case []any:
+		return x != nil && !slices.ContainsFunc(x, func(e any) bool { return !isPlain(e) })
+	case map[string]any:
+		for k, e := range x {
+			if !utf8.ValidString(k) || !isPlain(e) {
+				return false
+			}
+		}
+		return x != nil // JSON has one null for all
+	}
+	return false
 }
 
 func nodeConditions() []any {

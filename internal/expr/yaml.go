@@ -123,20 +123,27 @@ func (r *lines) nested(indent, items int) (any, bool) {
 	return nil, true
 }
 
-// cutKey splits key: rest. Keys that could be something other than a name are not taken.
+// cutKey splits key: rest. Keys that could be something other than a name are not taken, unless they are in quotes.
 func cutKey(body string) (key, rest string, ok bool) {
+	body, quoted := strings.CutPrefix(body, `"`)
 	n := 0
 	for n < len(body) && (letter(body[n]) || n > 0 && (digit(body[n]) || strings.IndexByte("_-./", body[n]) >= 0)) {
 		n++
 	}
-	if n == 0 || n > 500 || n == len(body) || body[n] != ':' || word(body[:n]) {
+	if n == 0 || n > 500 || !quoted && word(body[:n]) {
 		return "", "", false
 	}
-	if n+1 < len(body) && body[n+1] != ' ' {
+	key, rest = body[:n], body[n:]
+	if quoted {
+		if rest, ok = strings.CutPrefix(rest, `"`); !ok {
+			return "", "", false
+		}
+	}
+	if rest, ok = strings.CutPrefix(rest, ":"); !ok || rest != "" && rest[0] != ' ' {
 		return "", "", false
 	}
-	rest = strings.TrimLeft(body[n+1:], " ")
-	return body[:n], rest, !strings.HasPrefix(rest, "#")
+	rest = strings.TrimLeft(rest, " ")
+	return key, rest, !strings.HasPrefix(rest, "#")
 }
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

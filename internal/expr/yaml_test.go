@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	yaml2 "go.yaml.in/yaml/v2"
+	"sigs.k8s.io/yaml"
 )
 
 func FuzzPlainYAML(f *testing.F) {
@@ -15,7 +16,7 @@ func FuzzPlainYAML(f *testing.F) {
 		"conditions:\n# comment\n- lastProbeTime: null\n  status: \"True\"\n  type: Ready\npodIP: 10.0.0.1\nhostIP: fd00::1\nstartTime: 2026-11-21T10:08:05.99Z\nn: 012\nm: -5\n",
 		"a:\n  - b\n  - c: d\ne: []\nf: {}\n", "- a\n- b: c\n  d:\n  - e\n", "a: b: c", "a: b #c", "a: |\n  x", "a:\n b: 1\n  c: 2", "a: {b: c}",
 		"a: \"\\n\\\"\"", "a: 'it''s'", "a:\n-\n- b", "a:\n\n  b: c\n d: e", "yes: a", "? a", "a: - b", "a:\n  b\n  c", "a: .5", "a: +1", "a: 1_000", "a: 1.2.3.4",
-		"a: 2001-01-01", "- \n  a: b", "a: 12:30:45", "-a: b", "a-b.c/d: e", "a: x:y", "a: 190:20", "a: =", "a: <<", "a: \"", "a: '", "-  - a\n   - b", "a:\n - b\n - c",
+		"a: 2001-01-01", "- \n  a: b", "a: 12:30:45", "-a: b", "a-b.c/d: e", "a: x:y", "a: 190:20", "a: =", "a: <<", "a: \"", "a: '", "-  - a\n   - b", "\"a\": b\n\"yes\": c", "\"a\" : b", "\"a\":b", "- \"a\": b\n  c: d", "a:\n - b\n - c",
 	} {
 		f.Add([]byte(s))
 	}
@@ -41,7 +42,7 @@ func likeYAML(t *testing.T, text []byte) bool {
 
 func TestPlainYAMLLikeYAML(t *testing.T) {
 	parts := []string{"a", "b", "key", "x-y/z", ":", ": ", ":\n", "- ", "-", "\n", "\n", "\n  ", "\n  ", "\n    ", "\n- ", "\n  - ", " ", "1", "0", "-7",
-		"2026-11-21T10:08:05Z", "2026-11-21T10:08:05.123456789Z", "2026-11-21T10:08:05+01:00", "10.0.0.1", "1.5", "1e3", "\"q: r\"", "\"\\n\"", "'s'", "''", "#", " # c", "yes", "null", "~", "[]", "{}", "&a", "*a", "!t", "|",
+		"2026-11-21T10:08:05Z", "2026-11-21T10:08:05.123456789Z", "2026-11-21T10:08:05+01:00", "10.0.0.1", "1.5", "1e3", "\"q: r\"", "\"k\"", "\"no\": ", "\"\\n\"", "'s'", "''", "#", " # c", "yes", "null", "~", "[]", "{}", "&a", "*a", "!t", "|",
 		">", "{", "]", ",", "?", "=", "<<", "%", "@", "`", ".", "..", "_", "+", "0x1f", "012", "1_0", "12:30", "true", "no", "---", "..."}
 	r := rand.New(rand.NewPCG(7, 7))
 	taken := 0
@@ -64,9 +65,44 @@ func TestPlainYAMLTakes(t *testing.T) {
 	for _, s := range []string{
 		"phase: Running\nstartTime: \"2026-11-21T10:08:05.993463072Z\"\nconditions:\n- type: Ready\n  status: \"True\"\npodIPs:\n- ip: 10.0.0.7\n",
 		"a:\n  b:\n  - c: 1\n    d: true\n",
+		"\"cpu\": \"32\"\n\"nvidia.com/gpu\": 8\n",
 	} {
 		if _, ok := plainYAML([]byte(s)); !ok {
 			t.Errorf("%s: left to the general reader", s)
+		}
+	}
+}
+
+// The short way to YAML must write what the way by JSON does.
+func TestToYAMLLikeJSON(t *testing.T) {
+	leaves := []any{nil, true, 0, int64(-7), 1.5, 1e7, float64(3), "", "a", "a: b", "yes", "~", "null", "012", "0x1", "1e3", "2001-01-01", "12:30", "=", "<<",
+		"- a", "a #b", "#", "<&>", "\x00", "\u2028", "\xff", "two\nlines", " a ", "é", "{", "\"", "'", "%", []any(nil), map[string]any(nil), []string{"x"}}
+	r := rand.New(rand.NewPCG(7, 7))
+	var tree func(depth int) any
+	tree = func(depth int) any {
+		switch kind := r.IntN(4); {
+		case depth == 0 || kind > 1:
+			return leaves[r.IntN(len(leaves))]
+		case kind == 0:
+			list := []any{}
+			for range r.IntN(4) {
+				list = append(list, tree(depth-1))
+			}
+			return list
+		}
+		m := map[string]any{}
+		for range r.IntN(4) {
+			key, _ := leaves[r.IntN(len(leaves))].(string)
+			m[key] = tree(depth - 1)
+		}
+		return m
+	}
+	for range 20_000 {
+		x := tree(3)
+		want, wantErr := yaml.Marshal(x)
+		got, err := toYAML(x)
+		if got != string(want) || (err == nil) != (wantErr == nil) {
+			t.Fatalf("%#v: %q, %v; want %q, %v", x, got, err, want, wantErr)
 		}
 	}
 }

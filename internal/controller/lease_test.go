@@ -114,6 +114,44 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// After a restart, nodes whose leases are ours are played at once; the leases are renewed in turn.
+func TestOwnLeasesOfBefore(t *testing.T) {
+	for name, others := range map[string][]event{"alone": nil, "of two": {{obj: memberLease("b", time.Now().AddDate(100, 0, 0))}}} {
+		t.Run(name, func(t *testing.T) {
+			const n = 100
+			b := newBench(t, 40)
+			b.take(batch{kind: memberLeases, begin: true})
+			b.take(batch{kind: memberLeases, events: others})
+			b.take(batch{kind: memberLeases, end: true})
+			known := map[string]lease{}
+			var all []any
+			for i := range n {
+				all = append(all, newNode(i, i+1))
+				known[fmt.Sprint("n", i)] = lease{version: "7", holder: b.id, renewed: b.time.Add(-time.Hour), duration: 40 * time.Second}
+			}
+			b.epoch(nodes, all...)
+			b.epoch(pods)
+			b.take(batch{leases: known})
+			wanted, held, _ := b.mine()
+			if alone := others == nil; alone && held != n || !alone && held > 0 {
+				t.Errorf("holds %d of %d before it wrote a lease", held, wanted)
+			}
+			b.pass(500 * time.Millisecond)
+			if _, held, wrong := b.mine(); held != wanted || wrong > 0 {
+				t.Errorf("holds %d of %d, and %d of others", held, wanted, wrong)
+			}
+			renewed := b.f.count("PUT " + leasePath)
+			if others == nil && renewed > n/4 {
+				t.Errorf("%d of %d leases are renewed in half a second", renewed, n)
+			}
+			b.pass(10 * time.Second)
+			if got := b.f.count("PUT " + leasePath); got < wanted {
+				t.Errorf("%d of %d leases are renewed in ten seconds", got, wanted)
+			}
+		})
+	}
+}
+
 func TestEvenRenewals(t *testing.T) {
 	r := newRing(40*time.Second, time.Unix(0, 0))
 	for i := range 5000 {

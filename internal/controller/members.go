@@ -245,6 +245,12 @@ func (l *loop) consider(n *node) {
 	if n.held || n.trying || n.tries > 0 || !l.leasesRead {
 		return
 	}
+	// Ours since before a restart, or as a snapshot has it: it is renewed in its turn, not with all others at once.
+	if n.lease.holder == l.id && n.wanted && l.alone() {
+		n.held = true
+		l.unpark(n)
+		return
+	}
 	free := n.lease.version == "" || n.lease.acquirable(l.id, l.now)
 	neglected := n.since
 	if n.lease.renewed.After(neglected) {

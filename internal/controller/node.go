@@ -164,25 +164,24 @@ func (l *loop) observeNode(o *stage.Node) bool {
 		l.forgetNode(n, false)
 		n = nil
 	}
-	if n == nil {
-		n = &node{name: o.Name, uid: string(o.UID), wanted: l.wants(o.Name), since: l.now}
+	isNew := n == nil
+	if isNew {
+		n = &node{name: o.Name, uid: string(o.UID), wanted: l.wants(o.Name), since: l.now, held: l.ring == nil}
 		l.nodes[n.name] = n
-		if l.ring == nil {
-			n.held = true
-		} else {
-			n.lease = l.known[n.name]
-			delete(l.known, n.name)
-			l.ring.add(n)
-			if l.presume(n) {
-				n.held = true
-				l.newcomers, l.newest = append(l.newcomers, n), l.now
-			} else {
-				l.consider(n)
-			}
-		}
 	}
 	n.hosts = hostsOf(o.Node, l.opts.NodeIP)
 	n.set = l.addr.set(cidrsOf(o.Node, l.opts.CIDR))
+	if isNew && l.ring != nil {
+		n.lease = l.known[n.name]
+		delete(l.known, n.name)
+		l.ring.add(n)
+		if l.presume(n) {
+			n.held = true
+			l.newcomers, l.newest = append(l.newcomers, n), l.now
+		} else {
+			l.consider(n)
+		}
+	}
 	if n.held {
 		l.unpark(n)
 	}
@@ -225,8 +224,11 @@ func (l *loop) tryLease(n *node) {
 // presume reports whether a new node may be played before its lease is made: when it has none and nobody is known who
 // could make one. Of all that a new node needs the lease is the least urgent, as its status counts as a heartbeat.
 func (l *loop) presume(n *node) bool {
-	return l.leasesRead && n.wanted && n.lease.version == "" && len(l.members.live) <= 1 && len(l.rivals) == 0
+	return l.leasesRead && n.wanted && n.lease.version == "" && l.alone()
 }
+
+// alone reports whether nobody is known who could have our nodes.
+func (l *loop) alone() bool { return len(l.members.live) <= 1 && len(l.rivals) == 0 }
 
 // makeLeases has leases made for new nodes: when no more come, all are played and no renewal waits, but in good time
 // whatever else there is to do.

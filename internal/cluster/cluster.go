@@ -49,7 +49,9 @@ func (c *Cluster) plan(into *components.Plan) error {
 	plan.Manifests = append(plan.Manifests, extra...)
 	c.specs, c.last = plan.Specs, plan.Last
 	c.home.usePrograms(&c.Config.Options, c.specs)
-	c.rt = c.home.runtime(c.Name, o)
+	if c.rt == nil { // it remembers what it has found out
+		c.rt = c.home.runtime(c.Name, o)
+	}
 	if into != nil {
 		*into = *plan
 	}

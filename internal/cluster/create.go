@@ -170,8 +170,8 @@ func (h Home) createNew(ctx context.Context, req *Create, observe Observe) (*Clu
 
 // finish does whatever is left to do until the cluster is ready and announced. Each step finds out by itself.
 func (c *Cluster) finish(ctx context.Context, req Create, observe Observe) error {
-	runtime := make(chan error, 1)
-	go func() { runtime <- c.rt.Install(ctx, c.specs) }()
+	runtime, specs := make(chan error, 1), c.specs // which install plans anew
+	go func() { runtime <- c.rt.Install(ctx, specs) }()
 	if err := errors.Join(c.install(), <-runtime); err != nil {
 		return err
 	}

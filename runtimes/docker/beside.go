@@ -83,11 +83,11 @@ const guestLabel = "kwok.x-k8s.io/guest"
 // guest runs a program of our image in a container that is made for it: all components may be of images of others, or
 // none may run.
 func (r *Runtime) guest(ctx context.Context, e *engine, cmd []string) (*session, error) {
-	info, err := e.Info(ctx, client.InfoOptions{})
+	info, err := r.about(ctx, e)
 	if err != nil {
-		return nil, wrap("ask the engine about itself", err)
+		return nil, err
 	}
-	image, err := r.ensureImage(ctx, e, info.Info)
+	image, err := r.ensureImage(ctx, e, info)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (r *Runtime) guest(ctx context.Context, e *engine, cmd []string) (*session,
 			OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true},
 		HostConfig: &container.HostConfig{NetworkMode: container.NetworkMode(r.project()),
 			Mounts:         []mount.Mount{{Type: mount.TypeVolume, Source: r.fileVolume(), Target: WorkDir}},
-			Resources:      limits(e, info.Info),
+			Resources:      limits(e, info),
 			LogConfig:      container.LogConfig{Type: "none"},
 			ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"}},
 	}); err != nil {

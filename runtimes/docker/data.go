@@ -33,11 +33,11 @@ func (r *Runtime) Replace(ctx context.Context, s runtimes.Spec, dir string) erro
 	}
 	next := e.Volumes + 1
 	name := r.dataVolume(s, next)
-	info, err := e.Info(ctx, client.InfoOptions{})
+	info, err := r.about(ctx, e)
 	if err != nil {
-		return ended(ctx, wrap("ask the engine about itself", err))
+		return ended(ctx, err)
 	}
-	image, err := r.ensureImage(ctx, e, info.Info)
+	image, err := r.ensureImage(ctx, e, info)
 	if err != nil {
 		return ended(ctx, err)
 	}

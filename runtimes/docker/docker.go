@@ -4,8 +4,14 @@
 package docker
 
 import (
+	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
 
 	"kwokctl/runtimes"
 )
@@ -52,6 +58,9 @@ type Options struct {
 // Runtime runs the components of one cluster as containers.
 type Runtime struct {
 	Options
+
+	info   atomic.Pointer[system.Info] // what the engine has said of itself, for which it runs two programs
+	images sync.Map                    // names of images, by their binary
 }
 
 var _ runtimes.Runtime = (*Runtime)(nil)
@@ -67,7 +76,20 @@ func New(o Options) *Runtime {
 	if o.Patience == 0 {
 		o.Patience = patience
 	}
-	return &Runtime{o}
+	return &Runtime{Options: o}
+}
+
+// about asks the engine about itself, once.
+func (r *Runtime) about(ctx context.Context, e *engine) (system.Info, error) {
+	if info := r.info.Load(); info != nil {
+		return *info, nil
+	}
+	answer, err := e.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return system.Info{}, wrap("ask the engine about itself", err)
+	}
+	r.info.Store(&answer.Info)
+	return answer.Info, nil
 }
 
 // project is the name of the cluster's network, and what the names of all else begin with.

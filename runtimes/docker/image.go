@@ -88,7 +88,7 @@ func (r *Runtime) ensureImage(ctx context.Context, e *engine, info system.Info) 
 	if err != nil {
 		return "", err
 	}
-	name, err := i.name()
+	name, err := r.imageOf(i)
 	if err != nil {
 		return "", err
 	}
@@ -110,6 +110,18 @@ func (r *Runtime) ensureImage(ctx context.Context, e *engine, info system.Info) 
 	}
 	r.Log.Debug("image loaded", "image", name, "elapsed", time.Since(began))
 	return name, nil
+}
+
+// imageOf is the name of an image, for which its binary is read once.
+func (r *Runtime) imageOf(i image) (string, error) {
+	if name, ok := r.images.Load(i.binary); ok {
+		return name.(string), nil
+	}
+	name, err := i.name()
+	if err == nil {
+		r.images.Store(i.binary, name)
+	}
+	return name, err
 }
 
 // streamError reads the messages of a long job to the end and returns the error that is among them.

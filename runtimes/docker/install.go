@@ -50,13 +50,13 @@ func (r *Runtime) Install(ctx context.Context, specs []runtimes.Spec) error {
 }
 
 func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec) error {
-	info, err := e.Info(ctx, client.InfoOptions{})
+	info, err := r.about(ctx, e)
 	if err != nil {
-		return wrap("ask the engine about itself", err)
+		return err
 	}
 	network := make(chan error, 1)
 	go func() { network <- r.ensureNetwork(ctx, e) }()
-	image, err := r.ensureImage(ctx, e, info.Info)
+	image, err := r.ensureImage(ctx, e, info)
 	if made := <-network; err == nil {
 		err = made
 	}
@@ -78,7 +78,7 @@ func (r *Runtime) install(ctx context.Context, e *engine, specs []runtimes.Spec)
 		return err
 	}
 	ensure := func(s runtimes.Spec) error {
-		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, others, info.Info), have[s.Name])
+		return r.ensureContainer(ctx, e, r.describe(e, s, specs, image, others, info), have[s.Name])
 	}
 	if len(have) > 0 || len(specs) == 0 {
 		return each(specs, ensure)

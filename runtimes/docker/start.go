@@ -24,7 +24,8 @@ const tailLines = 400
 // tellTime is how long an engine may take to tell of a death that we have seen the signs of.
 const tellTime = time.Second
 
-// Start implements runtimes.Runtime. All containers are started at once; each waits inside for what it needs.
+// Start implements runtimes.Runtime. It does not wait for one to be ready before it starts the next: each waits inside
+// for what it needs.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
 	e, err := r.openOrChoose(ctx)
 	if err != nil {
@@ -81,8 +82,13 @@ func (w *watch) start(ctx context.Context) error {
 		return err
 	}
 	now, later := able(specs, have)
-	if err := each(now, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
-		return err
+	// Those that others wait for have the engine for themselves: it is busy with each, and the start of the API server
+	// is what takes longest.
+	first, rest := needed(now)
+	for _, wave := range [][]runtimes.Spec{first, rest} {
+		if err := each(wave, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
+			return err
+		}
 	}
 	if have, err = r.containers(ctx, e); err != nil {
 		return err
@@ -102,6 +108,18 @@ func able(specs []runtimes.Spec, have map[string]container.Summary) (now, later 
 		}
 	}
 	return now, later
+}
+
+// needed splits specs into those that others of them need, and the rest.
+func needed(specs []runtimes.Spec) (first, rest []runtimes.Spec) {
+	for _, s := range specs {
+		if slices.ContainsFunc(specs, func(other runtimes.Spec) bool { return slices.Contains(other.Needs, s.Name) }) {
+			first = append(first, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return first, rest
 }
 
 // runs tells whether the engine keeps a container running.

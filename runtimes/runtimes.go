@@ -20,8 +20,8 @@ type Spec struct {
 	Program string   `json:"program,omitempty"` // "" = this binary; else a path or, in an Image of others, a name
 	Args    []string `json:"args,omitempty"`    // paths relative to Dir
 	Env     []string `json:"env,omitempty"`     // KEY=value; the only environment the component gets besides PATH, HOME and TMPDIR
-	Ports   []Port   `json:"ports,omitempty"`   // reachable from the host at 127.0.0.1:Number
-	Needs   []string `json:"needs,omitempty"`   // components that must be ready first
+	Ports   []Port   `json:"ports,omitempty"`
+	Needs   []string `json:"needs,omitempty"` // components that must be ready first
 	Probe   Probe    `json:"probe"`
 	Data    string   `json:"data,omitempty"` // directory, relative to Dir, with what it must find again; a volume of its own in docker
 
@@ -41,12 +41,18 @@ type Mount struct {
 	Create   bool   `json:"create,omitempty"` // a directory that is not there is made
 }
 
-// Port is one listener of a component.
+// Port is one listener of a component, reachable from the host at 127.0.0.1:Number unless it is hidden.
 type Port struct {
 	Name   string `json:"name"`
 	Number int    `json:"number"`
 	Inside int    `json:"inside,omitempty"` // its number in a container; 0 = Number
 	Local  bool   `json:"local,omitempty"`  // never on another address than 127.0.0.1
+	Hidden bool   `json:"hidden,omitempty"` // in a container, on the cluster's network alone
+}
+
+// Published are the ports that the component takes of the host.
+func (s Spec) Published() []Port {
+	return slices.DeleteFunc(slices.Clone(s.Ports), func(p Port) bool { return p.Hidden })
 }
 
 // Probe tells how to ask a component for its health over HTTP.

@@ -86,6 +86,9 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 	for _, p := range spec.Ports {
 		number := strconv.Itoa(p.Number)
 		if (port == p.Name || port == number) && spec.Name != "etcd" { // whose port wants certificates
+			if p.Hidden {
+				return bySocket(func() (string, func(), error) { return c.PortSocket(spec, p) }), nil
+			}
 			if p.Local && c.Config.Status.EngineHost != "" {
 				return nil, fmt.Errorf("port-forward: port %s of %s is on 127.0.0.1 of %s alone", number, spec.Name, c.Host())
 			}
@@ -97,21 +100,7 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 	}
 	if spec.Name == "etcd" {
 		if port == "client" || port == "http" || port == "2379" {
-			var mu sync.Mutex
-			var path string // one for all connections: the next would take the place of one that is about to be used
-			return func(ctx context.Context) (net.Conn, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				if path == "" {
-					short, done, err := c.ShortEtcdSocket()
-					if err != nil {
-						return nil, err
-					}
-					path = short
-					context.AfterFunc(ctx, done)
-				}
-				return d.DialContext(ctx, "unix", path)
-			}, nil
+			return bySocket(c.ShortEtcdSocket), nil
 		}
 		names = []string{"client (2379)"}
 	}
@@ -119,6 +108,27 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 		return nil, fmt.Errorf("port-forward: %s has no ports", spec.Name)
 	}
 	return nil, fmt.Errorf("port-forward: %s has no port %q; it has %s", spec.Name, port, strings.Join(names, ", "))
+}
+
+// bySocket dials a socket that open makes at the first connection: one for all, since the next would take the place of one
+// that is about to be used.
+func bySocket(open func() (path string, done func(), err error)) dial {
+	var mu sync.Mutex
+	var path string
+	return func(ctx context.Context) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if path == "" {
+			short, done, err := open()
+			if err != nil {
+				return nil, err
+			}
+			path = short
+			context.AfterFunc(ctx, done)
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
 }
 
 // forward joins each connection to listener with one of its own that dial makes, until ctx ends.

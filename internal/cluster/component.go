@@ -33,7 +33,7 @@ func (h Home) StartComponent(ctx context.Context, name, component string, observ
 			return err
 		}
 		for i, s := range specs {
-			for _, p := range s.Ports {
+			for _, p := range s.Published() {
 				if list[i].State != runtimes.Stopped {
 					continue
 				}

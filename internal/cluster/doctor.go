@@ -149,7 +149,7 @@ func (h Home) examine(ctx context.Context, r *report, name string, owner map[int
 		return
 	}
 	for _, s := range c.specs {
-		for _, p := range s.Ports {
+		for _, p := range s.Published() {
 			if other := owner[p.Number]; other != "" {
 				r.problem("do not run them at the same time, or delete one", "port %d of %s is also that of cluster %s", p.Number, s.Name, other)
 			}
@@ -185,7 +185,7 @@ func (c *Cluster) examineComponents(r *report, list []runtimes.Status) (ready bo
 			}
 		case runtimes.Stopped:
 			stopped = append(stopped, s.Name)
-			for _, p := range c.specs[i].Ports {
+			for _, p := range c.specs[i].Published() {
 				if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 					r.problem("end that program before you start the cluster", "%v", err)
 				}

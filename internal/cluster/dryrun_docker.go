@@ -41,7 +41,7 @@ func (s *Script) createContainers(c *Cluster) {
 			s.Command(s.engine, "volume", "create", label, name+"-data")
 			words = append(words, "--volume="+name+"-data:"+path.Join(docker.WorkDir, spec.Data))
 		}
-		for _, p := range spec.Ports {
+		for _, p := range spec.Published() {
 			at := publish
 			if p.Local {
 				at = loopback

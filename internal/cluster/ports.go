@@ -48,7 +48,7 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 			continue // damaged: its ports cannot be known; a port in use is found busy below
 		}
 		for _, s := range c.specs {
-			for _, p := range s.Ports {
+			for _, p := range s.Published() {
 				taken[p.Number] = other
 			}
 		}
@@ -72,7 +72,7 @@ func (h Home) choosePorts(name string, cfg *api.KwokctlConfiguration) error {
 		for _, p := range row.Ports {
 			port := p.Option(o)
 			switch {
-			case *port == 0 && row.Quiet != nil && row.Quiet(has):
+			case *port == 0 && row.Quiet != nil && row.Quiet(has), p.Hidden(o):
 				continue
 			case *port != 0:
 				if err := checkPort(*port, row.Name, taken, listen); err != nil {
@@ -195,7 +195,7 @@ func (c *Cluster) checkStopped(list []runtimes.Status) error {
 		if list[i].State != runtimes.Stopped {
 			continue
 		}
-		for _, p := range s.Ports {
+		for _, p := range s.Published() {
 			if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 				return fmt.Errorf("start cluster %q: %w", c.Name, err)
 			}

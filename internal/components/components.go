@@ -43,6 +43,8 @@ type Port struct {
 	Name   string
 	Option func(*Options) *int
 	Inside int // its number in containers, where that cannot be chosen
+	// Unasked is its number in containers when the user gives none: then it is not published. 0: always published.
+	Unasked int
 }
 
 // Options is short for the options of a cluster.
@@ -164,19 +166,29 @@ func (row Component) spec(c Context) runtimes.Spec {
 		s.Env = append(s.Env, row.Env(c)...)
 	}
 	for _, p := range row.Ports {
-		if n := *p.Option(c.Options); n != 0 {
-			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: n, Inside: p.Inside, Local: row.Name == InsecureProxy})
+		if n := p.number(c.Options); n != 0 {
+			s.Ports = append(s.Ports, runtimes.Port{Name: p.Name, Number: n, Inside: p.Inside, Local: row.Name == InsecureProxy, Hidden: p.Hidden(c.Options)})
 		}
 	}
 	return s
 }
 
-// Number returns the number of a port of a component, 0 if there is none.
+// Hidden tells whether a port is on the network of the cluster alone.
+func (p Port) Hidden(o *Options) bool { return p.Unasked != 0 && *p.Option(o) == 0 && Contained(o) }
+
+func (p Port) number(o *Options) int {
+	if p.Hidden(o) {
+		return p.Unasked
+	}
+	return *p.Option(o)
+}
+
+// Number returns the number that a component listens on at a port, 0 if there is none.
 func Number(o *Options, component, port string) int {
 	for _, row := range Table() {
 		for _, p := range row.Ports {
 			if row.Name == component && p.Name == port {
-				return *p.Option(o)
+				return p.number(o)
 			}
 		}
 	}
@@ -184,11 +196,8 @@ func Number(o *Options, component, port string) int {
 }
 
 // environment is what every embedded program starts with. The collector is off while it starts, which saves a third
-// of the time; the program turns it on when it has settled. The locale is the one with the smallest table of
-// translations: kubectl, which is linked in, reads it before main runs.
-func environment() []string {
-	return []string{"GOGC=off", "LC_ALL=fr_FR.UTF-8"}
-}
+// of the time; the program turns it on when it has settled.
+func environment() []string { return []string{"GOGC=off"} }
 
 // extraArgs sorts component=key=value by component.
 func extraArgs(list, names []string) (map[string][]string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -235,6 +236,40 @@ func TestAllAddresses(t *testing.T) {
 			if strings.Contains(arg, ":::") {
 				t.Errorf("%s: %s", s.Name, arg)
 			}
+		}
+	}
+}
+
+// TestHiddenPorts: in containers, ports that nobody asked for stay on the network of the cluster.
+func TestHiddenPorts(t *testing.T) {
+	t.Parallel()
+	cfg := api.NewKwokctlConfiguration()
+	o := &cfg.Options
+	o.Runtime, o.KubeApiserverPort, o.KubeSchedulerPort = "docker", 6443, 30259
+	plan, err := Make(cfg, Surroundings{Bind: "0.0.0.0", Read: func(string) []byte { return nil },
+		Addr: func(component, port string) string { return fmt.Sprint(component, ":", Number(o, component, port)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for component, want := range map[string]struct {
+		flag   string
+		hidden bool
+	}{
+		"kube-apiserver": {"--secure-port=6443", false}, "kube-scheduler": {"--secure-port=30259", false},
+		"kube-controller-manager": {"--secure-port=10257", true}, "kwok-controller": {"--server-address=0.0.0.0:10247", true},
+	} {
+		i := slices.IndexFunc(plan.Specs, func(s runtimes.Spec) bool { return s.Name == component })
+		s := plan.Specs[i]
+		if !slices.Contains(s.Args, want.flag) {
+			t.Errorf("%s: no %s in %q", component, want.flag, s.Args)
+		}
+		if len(s.Ports) != 1 || s.Ports[0].Hidden != want.hidden || (len(s.Published()) == 0) != want.hidden {
+			t.Errorf("%s: ports %+v, published %+v", component, s.Ports, s.Published())
+		}
+	}
+	for _, c := range Stored(plan.Specs, nil) {
+		if c.Name == "kwok-controller" && (c.Ports[0].Port != 10247 || c.Ports[0].HostPort != 0) {
+			t.Errorf("%s is stored with ports %+v", c.Name, c.Ports)
 		}
 	}
 }

@@ -178,11 +178,11 @@ func insecureProxy() Component {
 func controllerManager() Component {
 	return Component{
 		Name: "kube-controller-manager", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.KubeControllerManagerPort }}},
+		Ports:  []Port{{Name: "https", Unasked: 10257, Option: func(o *Options) *int { return &o.KubeControllerManagerPort }}},
 		Binary: func(o *Options) *string { return &o.KubeControllerManagerBinary },
 		Image:  func(o *Options) *string { return &o.KubeControllerManagerImage },
 		Args: func(c Context) []string {
-			args := append(serving(c, "kube-controller-manager", c.Options.KubeControllerManagerPort), connecting("kube-controller-manager")...)
+			args := append(serving(c, "kube-controller-manager"), connecting("kube-controller-manager")...)
 			args = append(args,
 				"--node-monitor-period="+milliseconds(c.Options.KubeControllerManagerNodeMonitorPeriodMilliseconds),
 				"--node-monitor-grace-period="+milliseconds(c.Options.KubeControllerManagerNodeMonitorGracePeriodMilliseconds),
@@ -211,11 +211,11 @@ func ttlController(o *Options) string {
 func scheduler() Component {
 	return Component{
 		Name: "kube-scheduler", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{Name: "https", Option: func(o *Options) *int { return &o.KubeSchedulerPort }}},
+		Ports:  []Port{{Name: "https", Unasked: 10259, Option: func(o *Options) *int { return &o.KubeSchedulerPort }}},
 		Binary: func(o *Options) *string { return &o.KubeSchedulerBinary },
 		Image:  func(o *Options) *string { return &o.KubeSchedulerImage },
 		Args: func(c Context) []string {
-			args := serving(c, "kube-scheduler", c.Options.KubeSchedulerPort)
+			args := serving(c, "kube-scheduler")
 			if c.Options.KubeSchedulerConfig != "" { // it says all of that, see SchedulerConfig
 				args = append(args, "--config="+SchedulerFile)
 			} else {
@@ -236,15 +236,16 @@ func scheduler() Component {
 func kwokController() Component {
 	return Component{
 		Name: "kwok-controller", Needs: []string{"kube-apiserver"},
-		Ports:  []Port{{Name: "http", Option: func(o *Options) *int { return &o.KwokControllerPort }}},
+		Ports:  []Port{{Name: "http", Unasked: 10247, Option: func(o *Options) *int { return &o.KwokControllerPort }}},
 		Binary: func(o *Options) *string { return &o.KwokControllerBinary },
 		Image:  func(o *Options) *string { return &o.KwokControllerImage }, Program: "kwok",
 		Env: func(Context) []string { return []string{"KWOK_WORKDIR=."} }, // its default file is the cluster's, not the user's for clusters to come
 		Args: func(c Context) []string {
+			port := strconv.Itoa(Number(c.Options, "kwok-controller", "http"))
 			args := []string{
 				"--manage-all-nodes=true", "--kubeconfig=" + configPath("kwok-controller"), "--config=kwok.yaml",
-				"--node-ip=", "--node-name=" + hostName(c, "kwok-controller", "http"), "--node-port=" + strconv.Itoa(c.Options.KwokControllerPort),
-				"--server-address=" + net.JoinHostPort(c.Bind, strconv.Itoa(c.Options.KwokControllerPort)),
+				"--node-ip=", "--node-name=" + hostName(c, "kwok-controller", "http"), "--node-port=" + port,
+				"--server-address=" + net.JoinHostPort(c.Bind, port),
 				"--tls-cert-file=pki/kwok-controller-serving.crt", "--tls-private-key-file=pki/kwok-controller-serving.key",
 				"--node-lease-duration-seconds=" + strconv.Itoa(c.Options.NodeLeaseDurationSeconds),
 			}
@@ -265,11 +266,11 @@ func kwokController() Component {
 }
 
 // serving is how the scheduler and the controller-manager are asked.
-func serving(c Context, name string, port int) []string {
+func serving(c Context, name string) []string {
 	config := configPath(name)
 	return []string{
 		"--authentication-kubeconfig=" + config, "--authorization-kubeconfig=" + config,
-		"--bind-address=" + c.Bind, "--secure-port=" + strconv.Itoa(port),
+		"--bind-address=" + c.Bind, "--secure-port=" + strconv.Itoa(Number(c.Options, name, "https")),
 		"--tls-cert-file=pki/" + name + "-serving.crt", "--tls-private-key-file=pki/" + name + "-serving.key",
 		alwaysAllow,
 	}
@@ -337,7 +338,11 @@ func Stored(specs []runtimes.Spec, had []api.Component) []api.Component {
 			c.Binary, c.Command = "", s.Command
 		}
 		for _, p := range s.Ports {
-			c.Ports = append(c.Ports, api.Port{Name: p.Name, Port: p.Number, HostPort: p.Number, Protocol: "TCP"})
+			port := api.Port{Name: p.Name, Port: p.Number, HostPort: p.Number, Protocol: "TCP"}
+			if p.Hidden {
+				port.HostPort = 0
+			}
+			c.Ports = append(c.Ports, port)
 		}
 		list = append(list, c)
 	}

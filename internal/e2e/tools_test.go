@@ -188,7 +188,7 @@ func differ(a, b map[string]string) []string {
 	return names
 }
 
-// ports returns the ports in a cluster's configuration, by component.
+// ports returns the ports that a cluster takes of this machine, as its configuration says, by component.
 func (w *world) ports(name string) map[string]int {
 	w.t.Helper()
 	path := filepath.Join(w.cluster(name), "kwok.yaml")
@@ -199,7 +199,9 @@ func (w *world) ports(name string) map[string]int {
 	ports := map[string]int{}
 	for _, c := range api.Of[*api.KwokctlConfiguration](objs)[0].Components {
 		for _, p := range c.Ports {
-			ports[c.Name] = p.HostPort
+			if p.HostPort != 0 {
+				ports[c.Name] = p.HostPort
+			}
 		}
 	}
 	return ports

@@ -14,10 +14,11 @@ import (
 	"kwokctl/runtimes"
 )
 
-// Forward listens on a unix socket of this machine, and connects whoever comes to a unix socket of a component, in the
-// cluster directory of its container. It needs no port of the engine's machine, wherever that is. With done
-// the listener ends, and so do connections through ssh; others go on until either side ends them.
-func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket string) (done func(), err error) {
+// Forward listens on a unix socket of this machine, and connects whoever comes to an address in the container of a
+// component: by network unix a path in the cluster directory, by tcp HOST:PORT. It needs no port of the engine's machine,
+// wherever that is. With done the listener ends, and so do connections through ssh; others go on until either side ends
+// them.
+func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, network, address, socket string) (done func(), err error) {
 	e, err := r.open(ctx)
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket 
 			}
 			go func() {
 				defer conn.Close()
-				if err := r.join(conn, e, at, address); err != nil {
+				if err := r.join(conn, e, at, network, address); err != nil {
 					r.Log.Debug("forwarding ended", "component", s.Name, "err", err)
 				}
 			}()
@@ -63,9 +64,9 @@ func (r *Runtime) Forward(ctx context.Context, s runtimes.Spec, address, socket 
 	}, nil
 }
 
-// join copies between a connection and a unix socket in the cluster directory of containers until either ends.
-func (r *Runtime) join(conn net.Conn, e *engine, host, address string) error {
-	s, err := r.beside(context.Background(), e, host, "/bin/"+DialApplet, "unix", address)
+// join copies between a connection and an address in a container until either ends.
+func (r *Runtime) join(conn net.Conn, e *engine, host, network, address string) error {
+	s, err := r.beside(context.Background(), e, host, "/bin/"+DialApplet, network, address)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 # Cluster x exists; it is started as it is
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
   --data-dir=etcd \
@@ -20,7 +19,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
   --etcd-servers=unix://etcd:0 \
@@ -56,7 +54,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -82,7 +79,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -102,7 +98,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \
   --manage-all-nodes=true \

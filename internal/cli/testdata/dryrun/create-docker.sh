@@ -253,7 +253,6 @@ docker \
   --volume=kwok-x:/cluster \
   --volume=kwok-x-etcd-data:/cluster/etcd \
   --env=GOGC=off \
-  --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/etcd \
   localhost/kwokctl \
   --name=node0 \
@@ -283,7 +282,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26443:26443/tcp \
   --env=GOGC=off \
-  --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-apiserver \
   localhost/kwokctl \
   --etcd-prefix=/registry \
@@ -330,7 +328,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26257:26257/tcp \
   --env=GOGC=off \
-  --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-controller-manager \
   localhost/kwokctl \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -367,7 +364,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26259:26259/tcp \
   --env=GOGC=off \
-  --env=LC_ALL=fr_FR.UTF-8 \
   --entrypoint=/bin/kube-scheduler \
   localhost/kwokctl \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -398,7 +394,6 @@ docker \
   --volume=kwok-x:/cluster \
   --publish=127.0.0.1:26247:26247/tcp \
   --env=GOGC=off \
-  --env=LC_ALL=fr_FR.UTF-8 \
   --env=KWOK_WORKDIR=. \
   --entrypoint=/bin/kwok-controller \
   localhost/kwokctl \

@@ -223,7 +223,6 @@ EOF
 # Begin with the state in <home>/state.yaml
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
   --data-dir=etcd \
@@ -242,7 +241,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/etcd.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-apiserver \
   --etcd-prefix=/registry \
   --etcd-servers=unix://etcd:0 \
@@ -278,7 +276,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -304,7 +301,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -324,7 +320,6 @@ cd <home>/.kwok/clusters/y && \
 echo $! ><home>/.kwok/clusters/y/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/y && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \
   --manage-all-nodes=true \

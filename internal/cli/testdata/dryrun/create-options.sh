@@ -298,7 +298,6 @@ EOF
 # Save kubeconfig to <home>/.kwok/clusters/x/kubeconfig.yaml
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   etcd \
   --name=node0 \
   --data-dir=etcd \
@@ -322,7 +321,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/etcd.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   'A=b c' \
   kube-apiserver \
   --etcd-prefix=/mine \
@@ -366,7 +364,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-apiserver-insecure-proxy \
   --kubeconfig=kubeconfig.yaml \
   --port=26080 \
@@ -376,7 +373,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-apiserver-insecure-proxy.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -403,7 +399,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \

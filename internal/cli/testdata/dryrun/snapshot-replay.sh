@@ -7,7 +7,6 @@ rm <home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 # Replay <home>/state.yaml to cluster x
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-controller-manager \
   --authentication-kubeconfig=config/kube-controller-manager.kubeconfig \
   --authorization-kubeconfig=config/kube-controller-manager.kubeconfig \
@@ -33,7 +32,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-controller-manager.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   kube-scheduler \
   --authentication-kubeconfig=config/kube-scheduler.kubeconfig \
   --authorization-kubeconfig=config/kube-scheduler.kubeconfig \
@@ -53,7 +51,6 @@ cd <home>/.kwok/clusters/x && \
 echo $! ><home>/.kwok/clusters/x/pids/kube-scheduler.pid
 cd <home>/.kwok/clusters/x && \
   GOGC=off \
-  LC_ALL=fr_FR.UTF-8 \
   KWOK_WORKDIR=. \
   kwok-controller \
   --manage-all-nodes=true \

@@ -45,7 +45,7 @@ test: ## run all tests: fast ones with the race detector, then end to end on rea
 	$(E2E) -ldflags '$(LDFLAGS)' -p 1 -parallel 2 -timeout 80m ./internal/applet ./internal/e2e
 
 .PHONY: bench
-bench: build ## measure, and print tables; BENCH=Launcher, Engine, Memory or Snapshot for one of them
+bench: build ## measure, and print tables; BENCH=Launcher, Containers, Engine, Memory or Snapshot for one of them
 	$(E2E) -ldflags '$(LDFLAGS)' -timeout 90m -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/e2e
 
 SOAK ?= 20

@@ -84,7 +84,7 @@ func (w *watch) start(ctx context.Context) error {
 	now, later := able(specs, have)
 	// Those that others wait for have the engine for themselves: it is busy with each, and the start of the API server
 	// is what takes longest.
-	first, rest := needed(now)
+	rest, first := unneeded(now)
 	for _, wave := range [][]runtimes.Spec{first, rest} {
 		if err := each(wave, func(s runtimes.Spec) error { return r.startOne(ctx, e, s) }); err != nil {
 			return err
@@ -108,18 +108,6 @@ func able(specs []runtimes.Spec, have map[string]container.Summary) (now, later 
 		}
 	}
 	return now, later
-}
-
-// needed splits specs into those that others of them need, and the rest.
-func needed(specs []runtimes.Spec) (first, rest []runtimes.Spec) {
-	for _, s := range specs {
-		if slices.ContainsFunc(specs, func(other runtimes.Spec) bool { return slices.Contains(other.Needs, s.Name) }) {
-			first = append(first, s)
-		} else {
-			rest = append(rest, s)
-		}
-	}
-	return first, rest
 }
 
 // runs tells whether the engine keeps a container running.

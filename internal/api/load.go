@@ -192,8 +192,17 @@ func (d document) raw(name string, text []byte) (Object, error) {
 var (
 	unknownField = regexp.MustCompile(`field "([^"]+)"`)
 	wrongType    = regexp.MustCompile(`cannot unmarshal (\S+(?: \S+)?) into Go struct field (\S+?)\.(\S+) of type (\S+)`)
+	wrongNumber  = regexp.MustCompile(`strconv\.Parse(Bool|Int|Uint|Float): parsing ("[^"]*"): (?:invalid syntax|value out of range)`)
 	yamlLine     = regexp.MustCompile(`line (\d+): `)
 )
+
+// NumbersInWords replaces what Go's parsers say of a value by what is wanted.
+func NumbersInWords(text string) string {
+	return wrongNumber.ReplaceAllStringFunc(text, func(found string) string {
+		m := wrongNumber.FindStringSubmatch(found)
+		return m[2] + ": want " + TypeInWords(strings.ToLower(m[1]))
+	})
+}
 
 // TypeInWords says what a Go type looks like in a file.
 func TypeInWords(goType string) string {

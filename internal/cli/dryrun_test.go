@@ -36,15 +36,19 @@ parameters: {a: 1}
 template: "kind: Node"
 `)
 	const ports = " --kube-apiserver-port 26443 --kube-controller-manager-port 26257 --kube-scheduler-port 26259 --controller-port 26247"
+	kwokctl := func(args string) (status int, stdout, stderr string) {
+		var out, errs bytes.Buffer
+		status = Main(strings.Fields(args), Env{In: strings.NewReader(""), Out: &out, Err: &errs, Version: "v1.2.3",
+			Getenv: func(key string) string { return map[string]string{"HOME": home}[key] }})
+		return status, out.String(), errs.String()
+	}
 	run := func(name, args string) {
 		t.Helper()
-		var out, errs bytes.Buffer
-		status := Main(strings.Fields(args), Env{In: strings.NewReader(""), Out: &out, Err: &errs, Version: "v1.2.3",
-			Getenv: func(key string) string { return map[string]string{"HOME": home}[key] }})
+		status, stdout, stderr := kwokctl(args)
 		if status != 0 {
-			t.Fatalf("kwokctl %s: status %d: %s", args, status, errs.String())
+			t.Fatalf("kwokctl %s: status %d: %s", args, status, stderr)
 		}
-		golden(t, filepath.Join("testdata", "dryrun", name+".sh"), strings.ReplaceAll(out.String(), home, "<home>"))
+		golden(t, filepath.Join("testdata", "dryrun", name+".sh"), strings.ReplaceAll(stdout, home, "<home>"))
 	}
 	run("create", "--dry-run create cluster --name x"+ports)
 	run("create-options", "--dry-run create cluster --name x -c "+home+"/conf.yaml --kube-scheduler-config "+scheduler+
@@ -83,7 +87,7 @@ template: "kind: Node"
 	for name, args := range map[string]string{"podman-start": "start cluster", "podman-delete": "delete cluster", "podman-logs": "logs etcd -f"} {
 		run(name, "--dry-run --name p "+args)
 	}
-	writeTest(t, filepath.Join(home, "state.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n")
+	writeTest(t, filepath.Join(home, "state.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n")
 	run("snapshot-save", "--dry-run --name x snapshot save --path /tmp/state.db")
 	run("snapshot-save-k8s", "--dry-run --name x snapshot save --format k8s --path /tmp/state.yaml")
 	writeTest(t, filepath.Join(home, "state.db"), strings.Repeat("\x00", 16)+"\xed\xda\x0c\xed") // how a database begins
@@ -94,6 +98,12 @@ template: "kind: Node"
 	run("snapshot-record-other", "--dry-run snapshot export --record --path /tmp/run.yaml")
 	run("snapshot-replay", "--dry-run --name x snapshot replay --path "+home+"/state.yaml")
 	run("create-from", "--dry-run create cluster --name y --from "+home+"/state.yaml"+strings.ReplaceAll(ports, " 26", " 27"))
+	writeTest(t, filepath.Join(home, "bad.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {}\n")
+	for _, args := range []string{"create cluster --name z --from ", "--name x snapshot restore --path "} {
+		if status, _, stderr := kwokctl("--dry-run " + args + home + "/bad.yaml"); status != 1 || !strings.Contains(stderr, "bad.yaml: line 1") {
+			t.Errorf("%s of a bad file: status %d, %q", args, status, stderr)
+		}
+	}
 	run("kectl", "--dry-run --name x kectl get no")
 	run("etcdctl", "--dry-run --name x etcdctl get /")
 }

@@ -85,11 +85,8 @@ var wants = map[string]string{
 	"uint64":   "a whole number that is not negative",
 }
 
-// What the parsers of Go say of values.
-var (
-	wrongType   = regexp.MustCompile(`(?:error unmarshaling JSON: )?(?:while decoding JSON: )?(?:json: )?cannot unmarshal (\w+(?: [-\d.eE+]+)?) into Go (?:struct field \w+\.(\S+)|value) of type (struct \{.*\}|[^\s;,]+)`)
-	wrongNumber = regexp.MustCompile(`strconv\.Parse(Bool|Int|Uint|Float): parsing ("[^"]*"): (?:invalid syntax|value out of range)`)
-)
+// wrongType is what the parser of JSON says of values.
+var wrongType = regexp.MustCompile(`(?:error unmarshaling JSON: )?(?:while decoding JSON: )?(?:json: )?cannot unmarshal (\w+(?: [-\d.eE+]+)?) into Go (?:struct field \w+\.(\S+)|value) of type (struct \{.*\}|[^\s;,]+)`)
 
 // inWords says it in the user's words.
 func inWords(text string) string {
@@ -101,8 +98,5 @@ func inWords(text string) string {
 		}
 		return field + "want " + api.TypeInWords(m[3]) + ", not " + m[1]
 	})
-	return wrongNumber.ReplaceAllStringFunc(text, func(found string) string {
-		m := wrongNumber.FindStringSubmatch(found)
-		return m[2] + ": want " + wants[strings.ToLower(strings.Replace(m[1], "Float", "Float64", 1))]
-	})
+	return api.NumbersInWords(text)
 }

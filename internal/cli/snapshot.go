@@ -206,7 +206,7 @@ func newSnapshotRestore(env *Env) *cobra.Command {
 		}
 		defer closeFile()
 		if env.dryRun {
-			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryRestore(r, s) })
+			return env.dryCluster(func(c *cluster.Cluster, s *cluster.Script) error { return c.DryRestore(cmd.Context(), r, s) })
 		}
 		r.Observe = show.observe
 		began := time.Now()

@@ -146,6 +146,11 @@ func (h Home) DryCreate(ctx context.Context, req Create, s *Script) error {
 		s.Printf("# Cluster %s exists; it is started as it is\n", c.Name)
 		return c.dryStart(s, req.Kubeconfig)
 	}
+	if req.Restore != nil {
+		if err := req.Restore.dryCheck(ctx); err != nil {
+			return err
+		}
+	}
 	if o := req.Config.Options; o.Runtime == "" && len(o.Runtimes) > 0 {
 		if _, err := h.choose(ctx, req.Name, req.Config); err != nil {
 			return err
@@ -304,8 +309,20 @@ func (c *Cluster) dryHold(s *Script, what string) error {
 	return s.Start(context.Background(), acting, nil)
 }
 
+// dryCheck finds what is wrong with objects in YAML; a snapshot of etcd is looked through only as it is unpacked.
+func (r *Restore) dryCheck(ctx context.Context) error {
+	if r.From.IsEtcd {
+		return nil
+	}
+	_, err := snapshot.CheckObjects(ctx, r.From, nil, r.Objects, nil)
+	return err
+}
+
 // DryRestore writes what Restore would do.
-func (c *Cluster) DryRestore(r Restore, s *Script) error {
+func (c *Cluster) DryRestore(ctx context.Context, r Restore, s *Script) error {
+	if err := r.dryCheck(ctx); err != nil {
+		return err
+	}
 	if !r.From.IsEtcd {
 		return c.dryHold(s, fmt.Sprintf("Restore objects of %s to cluster %s", r.From.Name, c.Name))
 	}

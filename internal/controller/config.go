@@ -98,7 +98,7 @@ func parse(args []string, stdout io.Writer) (*commandLine, error) {
 		if errors.Is(err, pflag.ErrHelp) {
 			return nil, err
 		}
-		return nil, usageError{err}
+		return nil, usageError{errors.New(api.NumbersInWords(err.Error()))}
 	}
 	if f.set.NArg() > 0 {
 		return nil, usageError{fmt.Errorf("unexpected argument %q", f.set.Arg(0))}

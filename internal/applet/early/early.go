@@ -52,7 +52,9 @@ func deferCollector() {
 	}
 	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(startMemory)
 	time.AfterFunc(startTime, func() {
-		debug.SetMemoryLimit(limit)
+		if debug.SetMemoryLimit(-1) == startMemory { // else the program has bounded itself meanwhile
+			debug.SetMemoryLimit(limit)
+		}
 		debug.SetGCPercent(percent)
 	})
 }

@@ -13,7 +13,7 @@ import (
 func TestUsage(t *testing.T) { inProcessesAndContainers(t, testUsage) }
 
 func testUsage(t *testing.T, w *world) {
-	args := []string{"--enable-crds", "ResourceUsage"}
+	args := []string{"--enable-crds", "ResourceUsage", "--controller-port", freePort(t)} // in containers it is published then
 	for _, bundle := range []string{"resource", "usage"} {
 		dir, err := filepath.Abs("../../kustomize/metrics/" + bundle)
 		if err != nil {

@@ -32,9 +32,9 @@ metadata: {name: touch}
 spec: {policyName: touch}
 `
 
-func TestMutatingAdmissionPolicy(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestMutatingAdmissionPolicy(t *testing.T) { inProcessesAndContainers(t, testMutatingAdmissionPolicy) }
+
+func testMutatingAdmissionPolicy(t *testing.T, w *world) {
 	w.create("policy")
 	// Without validation, for which kubectl asks for documents.
 	send := func(manifest string, args ...string) result {

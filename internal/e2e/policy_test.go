@@ -32,7 +32,9 @@ metadata: {name: touch}
 spec: {policyName: touch}
 `
 
-func TestMutatingAdmissionPolicy(t *testing.T) { inProcessesAndContainers(t, testMutatingAdmissionPolicy) }
+func TestMutatingAdmissionPolicy(t *testing.T) {
+	inProcessesAndContainers(t, testMutatingAdmissionPolicy)
+}
 
 func testMutatingAdmissionPolicy(t *testing.T, w *world) {
 	w.create("policy")

@@ -104,7 +104,9 @@ func (l *lateOpenAPI) address(name string) string {
 // index answers with the index of the core server and of all others.
 func (l *lateOpenAPI) index(w http.ResponseWriter, r *http.Request, others http.Handler) {
 	answer := responsewriter.NewInMemoryResponseWriter()
-	others.ServeHTTP(answer, r)
+	whole := r.Clone(r.Context()) // whatever part of the answer, or news of it, was asked for
+	whole.Method, whole.Header = http.MethodGet, http.Header{}
+	others.ServeHTTP(answer, whole)
 	index := newIndex()
 	if answer.RespCode() != http.StatusOK {
 		http.Error(w, fmt.Sprintf("%s: status %d", openAPIv3, answer.RespCode()), http.StatusInternalServerError)

@@ -17,6 +17,9 @@ func TestFront(t *testing.T) {
 	})
 	others := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == openAPIv3 {
+			if r.Method != http.MethodGet || len(r.Header) > 0 {
+				t.Errorf("the index of others is asked for with %s, %v", r.Method, r.Header)
+			}
 			_, _ = io.WriteString(w, `{"paths":{"other":{"serverRelativeURL":"x"}}}`)
 			return
 		}
@@ -37,6 +40,14 @@ func TestFront(t *testing.T) {
 	} {
 		if got := get(step.path).Body.String(); got != step.want {
 			t.Errorf("%s: %q, want %q", step.path, got, step.want)
+		}
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r := httptest.NewRequest(method, openAPIv3, nil)
+		r.Header.Set("Range", "bytes=0-3")
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Errorf("%s of a part of the index: status %d: %s", method, w.Code, w.Body)
 		}
 	}
 	if built > 0 {

@@ -75,7 +75,7 @@ func (r *Runtime) beside(ctx context.Context, e *engine, host string, cmd ...str
 }
 
 // quick is an environment for a quick start, as components have it.
-func quick() []string { return []string{"LC_ALL=fr_FR.UTF-8", "GOGC=off"} }
+func quick() []string { return []string{"GOGC=off"} }
 
 // guestLabel marks containers that last as long as a command of ours.
 const guestLabel = "kwok.x-k8s.io/guest"

@@ -65,24 +65,23 @@ func flagMistake(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w%s", err, hint)
 	case errors.As(err, &wrong):
 		want := wrong.Unwrap().Error()
-		if _, ours := wrong.GetFlag().Value.(*optionFlag); !ours && wants[wrong.GetFlag().Value.Type()] != "" {
-			want = "want " + wants[wrong.GetFlag().Value.Type()]
+		if _, ours := wrong.GetFlag().Value.(*optionFlag); !ours {
+			want = wanted(wrong.GetFlag().Value.Type(), want)
 		}
 		return fmt.Errorf("--%s %q: %s", wrong.GetFlag().Name, wrong.GetValue(), want)
 	}
 	return err
 }
 
-// wants describes the values of flags by their type, where pflag would quote a parser.
-var wants = map[string]string{
-	"bool":     "true or false",
-	"duration": "a duration such as 90s or 2m30s",
-	"float64":  "a number",
-	"int":      "a whole number",
-	"int32":    "a whole number",
-	"int64":    "a whole number",
-	"uint":     "a whole number that is not negative",
-	"uint64":   "a whole number that is not negative",
+// wanted describes the values of a flag by its type, where pflag would quote a parser, which says what is wrong.
+func wanted(flagType, parser string) string {
+	switch {
+	case flagType == "duration":
+		return "want a duration such as 90s or 2m30s"
+	case strings.Contains(parser, "strconv."):
+		return "want " + api.TypeInWords(flagType)
+	}
+	return parser
 }
 
 // wrongType is what the parser of JSON says of values.

@@ -35,7 +35,7 @@ func setOptions() []Option {
 
 // portOptions say where components are reached. Ports are on 127.0.0.1.
 func portOptions() []Option {
-	const free, off, socket = "a free one", "off", "a unix socket only"
+	const free, inner, off, socket = "a free one", "a free one; in containers, on their network alone", "off", "a unix socket only"
 	inside := func(field, whose string) Option {
 		return Option{Field: field, Form: PortNumber, Unset: free, Help: "port of " + whose}
 	}
@@ -46,9 +46,9 @@ func portOptions() []Option {
 		{Field: "insecureKubeconfig", Help: "let the context in your kubeconfig use the insecure port"},
 		{Field: "etcdPort", Flag: "etcd-port", Env: "ETCD_PORT", Form: PortNumber, Unset: socket, Help: "port of etcd, with mutual TLS"},
 		{Field: "etcdPeerPort", Form: PortNumber, Unset: socket, Help: "port of etcd for its peers"},
-		{Field: "kwokControllerPort", Flag: "controller-port", Env: "CONTROLLER_PORT", Form: PortNumber, Unset: free, Help: "port of kwok-controller"},
-		{Field: "kubeControllerManagerPort", Flag: "kube-controller-manager-port", Env: "KUBE_CONTROLLER_MANAGER_PORT", Form: PortNumber, Unset: free, Help: "port of kube-controller-manager"},
-		{Field: "kubeSchedulerPort", Flag: "kube-scheduler-port", Env: "KUBE_SCHEDULER_PORT", Form: PortNumber, Unset: free, Help: "port of kube-scheduler"},
+		{Field: "kwokControllerPort", Flag: "controller-port", Env: "CONTROLLER_PORT", Form: PortNumber, Unset: inner, Help: "port of kwok-controller"},
+		{Field: "kubeControllerManagerPort", Flag: "kube-controller-manager-port", Env: "KUBE_CONTROLLER_MANAGER_PORT", Form: PortNumber, Unset: inner, Help: "port of kube-controller-manager"},
+		{Field: "kubeSchedulerPort", Flag: "kube-scheduler-port", Env: "KUBE_SCHEDULER_PORT", Form: PortNumber, Unset: inner, Help: "port of kube-scheduler"},
 		{Field: "prometheusPort", Flag: "prometheus-port", Env: "PROMETHEUS_PORT", Form: PortNumber, Unset: off, Help: "port of prometheus; it is added to the cluster"},
 		{Field: "jaegerPort", Flag: "jaeger-port", Env: "JAEGER_PORT", Form: PortNumber, Unset: off, Help: "port of jaeger; it is added to the cluster"},
 		{Field: "jaegerOtlpGrpcPort", Form: PortNumber, Unset: free, Help: "port where jaeger takes traces"},

@@ -33,6 +33,7 @@ type component struct {
 	endOnce sync.Once
 	killOne sync.Once
 	forced  bool // it had to be killed after its grace; once done is closed
+	leaving bool // a request to end it has come; of the supervisor, under its mutex
 }
 
 func newComponent(spec runtimes.Spec, self string, fork forker, periods Periods, b *board, log *slog.Logger) *component {

@@ -3,7 +3,9 @@
 package process
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +68,30 @@ func TestStopSome(t *testing.T) {
 	w.mustStart()
 	if again := w.status("etcd"); again.PID != etcd.PID || w.status("kwok").State != runtimes.Ready {
 		t.Errorf("etcd %+v, kwok %+v", again, w.status("kwok"))
+	}
+}
+
+// TestStartMeetsStop starts what a stop, whose client has gone, has yet to come to: it is ended and started again.
+func TestStartMeetsStop(t *testing.T) {
+	w := newWorld(t, Periods{}, chain()...)
+	w.mustStart()
+	etcd := w.status("etcd")
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := w.rt.Stop(ctx, w.specs, false)
+		gone <- err
+	}()
+	for !strings.Contains(w.read("trace"), "kwok term") {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("stop says %v", err)
+	}
+	w.mustStartSome("etcd")
+	if again := w.status("etcd"); again.PID == etcd.PID || again.State != runtimes.Ready {
+		t.Errorf("etcd is %+v, was %+v", again, etcd)
 	}
 }
 

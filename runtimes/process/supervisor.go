@@ -64,7 +64,7 @@ func (s *supervisor) tryStart(specs []runtimes.Spec) (leaving *component, f *fee
 	}
 	var names []string
 	for _, spec := range specs {
-		if c := s.components[spec.Name]; c != nil && c.ending() {
+		if c := s.components[spec.Name]; c != nil && c.leaving {
 			return c, nil, nil
 		}
 		names = append(names, spec.Name)
@@ -133,6 +133,7 @@ func (s *supervisor) stop(names []string, kill bool) (killed []string, exiting b
 	going := map[string]*component{}
 	for _, name := range names {
 		if c := s.components[name]; c != nil {
+			c.leaving = true // from now on, though it still waits for those that need it
 			going[name] = c
 		}
 	}

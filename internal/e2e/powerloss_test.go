@@ -250,7 +250,7 @@ func TestPowerLoss(t *testing.T) {
 		if t.Logf("round %d: %d of %d acknowledged writes are lost", i, lost, len(all.names)); lost > 0 {
 			t.Errorf("%d of %d acknowledged writes are lost", lost, len(all.names))
 		}
-		w.kubectl("power", "delete", "configmaps", "--all")
+		w.kubectl("power", "delete", "configmaps", "--all", "--wait=false")
 	}
 	w.ok("delete", "cluster", "--name", "power")
 	for i := range rounds {

@@ -48,7 +48,7 @@ func (s *supervisor) serveStart(w http.ResponseWriter, r *http.Request) {
 	if !request(w, r, &req) {
 		return
 	}
-	f, err := s.start(req.Specs)
+	f, err := s.start(r.Context(), req.Specs)
 	if err != nil {
 		reply(w, http.StatusConflict, errorReply{Error: err.Error(), Exiting: errors.Is(err, errExiting)})
 		return

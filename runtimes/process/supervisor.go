@@ -3,6 +3,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,14 +43,18 @@ func newSupervisor(dir, self string, id identity, log *slog.Logger, periods Peri
 
 // start takes specs on and returns a feed of their changes. Components that are up stay as they are; one that is
 // between two restarts is tried again at once.
-func (s *supervisor) start(specs []runtimes.Spec) (*feed, error) {
+func (s *supervisor) start(ctx context.Context, specs []runtimes.Spec) (*feed, error) {
 	for {
 		leaving, f, err := s.tryStart(specs)
 		if leaving == nil {
 			return f, err
 		}
-		<-leaving.done // it ends for another request; then it may come back
-		s.forget(leaving)
+		select {
+		case <-leaving.done: // it ends for another request; then it may come back
+			s.forget(leaving)
+		case <-ctx.Done(): // nobody waits for it any more
+			return nil, ctx.Err()
+		}
 	}
 }
 

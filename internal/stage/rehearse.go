@@ -201,13 +201,11 @@ func (t *Transition) play(mv *Move, o Object, now time.Time) (Object, error) {
 		t.Actions = append(t.Actions, a.describe())
 		switch a.Kind {
 		case Patch:
-			next, note, err := a.patched(o)
+			next, notes, err := a.patched(o)
 			if err != nil {
 				return nil, &StageError{Stage: mv.Stage, Err: err}
 			}
-			if note != "" {
-				t.Notes = append(t.Notes, note)
-			}
+			t.Notes = append(t.Notes, notes...)
 			o = next
 		case Delete:
 			if len(o.Meta().Finalizers) == 0 {

@@ -108,6 +108,7 @@ spec:
 func TestRehearse(t *testing.T) {
 	const widget = `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w","finalizers":["a.b/c"]},"spec":{"size":3}}`
 	const cm = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"w"},"data":{"a":"b"}}`
+	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c"}]}}`
 	none := "{matchExpressions: [{jq: {key: .status.phase, operator: DoesNotExist}}]}"
 	is := func(v string) string {
 		return "{matchExpressions: [{jq: {key: .status.phase, operator: In, values: [" + v + "]}}]}"
@@ -126,6 +127,7 @@ func TestRehearse(t *testing.T) {
 		{"json of nothing", fmt.Sprintf(custom, "a", "example.com/v1", "Widget", none, 0, `[{patch: {root: metadata, type: json, template: "[]"}}, {patch: {root: metadata, type: json, template: "{{ if false }}x{{ end }}"}}, {patch: {root: status, template: 'phase: One'}}]`), widget, "0s a, at rest", ""},
 		{"event only", fmt.Sprintf(custom, "a", "v1", "ConfigMap", "{}", 0, "[{event: {type: Normal, reason: A, message: b}}]"), cm, "0s a, at rest", ""},
 		{"no subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: status, template: 'phase: One'}}]"), cm, "0s a, at rest", "status is not changed: the patch needs subresource: status"},
+		{"misspelt", fmt.Sprintf(custom, "a", "v1", "Pod", is("Pending"), 0, "[{patch: {subresource: status, root: status, template: '{phase: Running, phse: x, conditions: [{type: Ready, state: y}]}'}}]"), pod, "0s a, at rest", "status.conditions[0].state is dropped: a Pod has no such field; status.phse is dropped: a Pod has no such field"},
 		{"wrong subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: data, subresource: status, template: 'a: c'}}]"), cm, "0s a, at rest", "data is not changed: the patch is of subresource status"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

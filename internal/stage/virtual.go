@@ -11,6 +11,7 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
+	jsonstrict "sigs.k8s.io/json"
 )
 
 func decodeTree(text []byte) (map[string]any, error) {
@@ -85,35 +86,57 @@ func startOf(tree map[string]any) time.Time {
 	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 }
 
-// patched returns what the server would make of o, and a note on what it would not do.
-func (a *Action) patched(o Object) (Object, string, error) {
+// patched returns what the server would make of o, and notes on what it would not do.
+func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 	next, err := a.merged(o)
-	note := ""
 	if errors.Is(err, errDirective) {
-		return nil, "", errors.New("patch: it has a directive such as $patch or $retainKeys, which only a cluster understands")
+		return nil, nil, errors.New("patch: it has a directive such as $patch or $retainKeys, which only a cluster understands")
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	tree, err := decodeTree(next)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	if a.Type == StrategicPatch && o.typed() == nil {
-		note = "lists are replaced here: how they merge is known to the cluster alone"
+	if typed := o.typed(); typed != nil {
+		for _, field := range a.unknown(o, typed) {
+			notes = append(notes, field+" is dropped: a "+o.Meta().Kind+" has no such field")
+		}
+	} else if a.Type == StrategicPatch {
+		notes = append(notes, "lists are replaced here: how they merge is known to the cluster alone")
 	}
 	before := o.Tree()
 	if hasStatus(o.Meta()) {
 		if a.Subresource == "status" {
 			if dropped := keep(tree, before, "spec", "data"); dropped != "" {
-				note = dropped + " is not changed: the patch is of subresource status"
+				notes = append(notes, dropped+" is not changed: the patch is of subresource status")
 			}
 		} else if dropped := keep(tree, before, "status"); a.Subresource == "" && dropped != "" {
-			note = "status is not changed: the patch needs subresource: status"
+			notes = append(notes, "status is not changed: the patch needs subresource: status")
 		}
 	}
-	result, err := objectOf(tree)
-	return result, note, err
+	result, err = objectOf(tree)
+	return result, notes, err
+}
+
+// unknown returns the fields that the patch would give o, and that the type of o does not have.
+func (a *Action) unknown(o Object, typed any) (fields []string) {
+	text, err := a.onTree(o)
+	if err != nil {
+		return nil
+	}
+	strict, err := jsonstrict.UnmarshalStrict(text, reflect.New(reflect.TypeOf(typed).Elem()).Interface())
+	if err != nil {
+		return nil
+	}
+	for _, err := range strict {
+		var field jsonstrict.FieldError
+		if errors.As(err, &field) {
+			fields = append(fields, field.FieldPath())
+		}
+	}
+	return fields
 }
 
 // hasStatus reports whether the kind surely has status as a subresource: those of Kubernetes and ours do.
@@ -152,6 +175,11 @@ func (a *Action) merged(o Object) ([]byte, error) {
 			}
 		}
 	}
+	return a.onTree(o)
+}
+
+// onTree applies the patch to the object as JSON: a strategic one like a merge patch.
+func (a *Action) onTree(o Object) ([]byte, error) {
 	before, err := json.Marshal(o.Tree())
 	if err != nil {
 		return nil, err

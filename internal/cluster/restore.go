@@ -207,9 +207,14 @@ func (c *Cluster) replace(ctx context.Context, data string, ran bool, r Restore)
 	return fmt.Errorf("restore cluster %q: %w; it is as it was before", c.Name, cause(ctx, err))
 }
 
-// swap stops the cluster and puts data in place of its own, which it keeps.
+// swap ends the cluster and puts data in place of its own, which it keeps. What an orderly end would still write, such as
+// the leases of all nodes, is about to be replaced; only etcd has an orderly end, which gives back the space of its next log.
 func (c *Cluster) swap(ctx context.Context, data string) error {
-	if _, err := c.rt.Stop(ctx, c.specs, false); err != nil {
+	etcd, others := c.specs[:1], c.specs[1:]
+	if _, err := c.rt.Stop(ctx, others, true); err != nil {
+		return err
+	}
+	if _, err := c.rt.Stop(ctx, etcd, false); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

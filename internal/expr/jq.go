@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/itchyny/gojq"
+
+	"kwokctl/internal/yaml"
 )
 
 // JQ is a compiled jq program.
@@ -202,7 +204,7 @@ func Numbers(v any) any {
 		}
 		return l
 	case json.Number:
-		return number(v)
+		return yaml.Number(v)
 	}
 	return v
 }

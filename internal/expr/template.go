@@ -2,7 +2,6 @@ package expr
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,7 +9,7 @@ import (
 	"text/template/parse"
 	"time"
 
-	yaml2 "go.yaml.in/yaml/v2"
+	"kwokctl/internal/yaml"
 )
 
 // ErrLimit is what a breach of a limit is.
@@ -70,70 +69,11 @@ func (t *Template) Render(data any) (any, error) {
 	if err := t.t.Execute(&t.out, data); err != nil {
 		return nil, fmt.Errorf("render: %w", err)
 	}
-	return Parse(t.out.Bytes())
-}
-
-// Parse reads one YAML or JSON document.
-func Parse(text []byte) (any, error) {
-	text = bytes.TrimSpace(text)
-	if len(text) == 0 {
-		return nil, nil
+	v, err := yaml.Parse(t.out.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("read the template's output: %w", err)
 	}
-	if text[0] == '{' || text[0] == '[' {
-		dec := json.NewDecoder(bytes.NewReader(text))
-		dec.UseNumber()
-		var v any
-		if dec.Decode(&v) == nil && !dec.More() {
-			return plain(v), nil
-		}
-	}
-	if v, ok := plainYAML(text); ok {
-		return v, nil
-	}
-	var v any
-	if err := yaml2.Unmarshal(text, &v); err != nil {
-		return nil, fmt.Errorf("read the template's output: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	return plain(v), nil
-}
-
-// plain turns what the YAML and JSON readers make into the types that Render promises.
-func plain(v any) any {
-	switch v := v.(type) {
-	case map[any]any:
-		m := make(map[string]any, len(v))
-		for k, e := range v {
-			s, ok := k.(string)
-			if !ok {
-				s = fmt.Sprint(k)
-			}
-			m[s] = plain(e)
-		}
-		return m
-	case map[string]any:
-		for k, e := range v {
-			v[k] = plain(e)
-		}
-		return v
-	case []any:
-		for i, e := range v {
-			v[i] = plain(e)
-		}
-		return v
-	case int:
-		return int64(v)
-	case json.Number:
-		return number(v)
-	}
-	return v
-}
-
-func number(n json.Number) any {
-	if i, err := n.Int64(); err == nil {
-		return i
-	}
-	f, _ := n.Float64()
-	return f
+	return v, nil
 }
 
 // limited is a buffer that refuses to grow too large or to be written too late.

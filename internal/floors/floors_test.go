@@ -27,7 +27,7 @@ func floors() map[string]int {
 		"internal/download": 1,
 		"internal/expr":     1, "internal/kube": 1, "internal/kubeconfig": 1, "internal/pki": 1, "internal/audit": 1,
 		"runtimes/process": 1, "runtimes/docker": 1,
-		"internal/api": 0, "internal/files": 0, "runtimes": 0, "kustomize": 0, "internal/floors": 0, "internal/floors/platforms": 0,
+		"internal/api": 0, "internal/files": 0, "internal/yaml": 0, "runtimes": 0, "kustomize": 0, "internal/floors": 0, "internal/floors/platforms": 0,
 		"internal/applet/early": 0,
 	}
 }

@@ -13,7 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+
+	"kwokctl/internal/yaml"
 )
 
 // object is what Put looks at; the rest stays as it is.
@@ -90,7 +91,7 @@ func (s *Store) add(ctx context.Context, all []pair, text []byte, only *Resource
 	stream := bytes.TrimSpace(text)
 	// JSON may come in a row, which YAML cannot; what begins with a brace but is no JSON may still be YAML.
 	if first := json.NewDecoder(bytes.NewReader(stream)); !bytes.HasPrefix(stream, []byte("{")) || first.Decode(new(json.RawMessage)) != nil {
-		data, err := yaml.YAMLToJSONStrict(text)
+		data, err := yaml.ToJSON(text)
 		if err != nil {
 			return nil, err
 		}

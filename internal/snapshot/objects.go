@@ -107,8 +107,10 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progre
 	}
 	c := &checker{Objects: &Objects{kinds: kinds, filter: f, owners: map[types.UID]types.UID{}, skip: map[int]bool{}}, name: in.Name, seed: maphash.MakeSeed(), keys: map[uint64]int{},
 		nodes: map[types.UID]int32{}, refs: map[types.UID]*ownerRef{}, unknown: map[schema.GroupVersionKind]*lost{}, spaces: map[string]bool{}}
+	next, stop := r.ahead()
+	defer stop()
 	for n := 0; ; {
-		d, err := r.Next()
+		d, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -130,6 +132,7 @@ func CheckObjects(ctx context.Context, in *Input, kinds *Kinds, f Filter, progre
 			return nil, err
 		}
 	}
+	stop()
 	c.taken = r.Taken
 	return c.finish(ctx)
 }

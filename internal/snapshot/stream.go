@@ -13,9 +13,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"sigs.k8s.io/yaml"
+	"kwokctl/internal/yaml"
 )
 
 // maxDocument is how long one document may be. An object is at most half of it in etcd; the rest is for lists.
@@ -92,6 +93,32 @@ func (r *Reader) Next() (Document, error) {
 		r.keep = nil
 	}
 	return d, err
+}
+
+// ahead calls Next on a goroutine of its own, beside the work of whoever takes what it returns, up to the end or an error
+// after which Next must not be called. stop waits for it.
+func (r *Reader) ahead() (next func() (Document, error), stop func()) {
+	type found struct {
+		d   Document
+		err error
+	}
+	const most = 4 // documents, each of which may be large
+	out, over := make(chan found, most), make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			d, err := r.Next()
+			select {
+			case out <- found{d, err}:
+			case <-over:
+				return
+			}
+			if line := (*LineError)(nil); err != nil && (!errors.As(err, &line) || errors.Is(err, errTooLong)) {
+				return
+			}
+		}
+	})
+	return func() (Document, error) { f := <-out; return f.d, f.err }, sync.OnceFunc(func() { close(over); work.Wait() })
 }
 
 func (r *Reader) next() (Document, error) {
@@ -228,7 +255,7 @@ func (r *Reader) parse(text []byte, line int) ([]Document, error) {
 			return r.Now.Add(time.Duration(n)).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000000Z")
 		})
 	}
-	object, err := yaml.YAMLToJSONStrict(text)
+	object, err := yaml.ToJSON(text)
 	if err != nil {
 		return nil, r.yamlError(err, line)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/expr"
+	plain "kwokctl/internal/yaml"
 )
 
 var update = flag.Bool("update", false, "rewrite the outputs of the fixtures")
@@ -166,7 +167,7 @@ func TestMergeLikeServer(t *testing.T) {
 		if err := json.Unmarshal(merged, &want); err != nil {
 			t.Fatal(err)
 		}
-		data, err := expr.Parse([]byte(patch))
+		data, err := plain.Parse([]byte(patch))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package expr
+package yaml
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 	yaml2 "go.yaml.in/yaml/v2"
 )
 
-// plainYAML reads the YAML that templates make most of the time: block mappings and sequences of scalars on one line,
+// readPlain reads the YAML that templates and this program's own files have most of the time: block mappings and sequences of scalars on one line,
 // all ASCII. It is about ten times as fast as the general reader. What it does not know for sure it leaves to that
 // one: then ok is false. A fuzz test holds both together.
-func plainYAML(text []byte) (v any, ok bool) {
+func readPlain(text []byte) (v any, ok bool) {
 	for _, c := range text {
 		if c != '\n' && (c < ' ' || c > '~') {
 			return nil, false
@@ -178,6 +178,10 @@ func (r *lines) scalar(s string, indent int) (any, bool) {
 		return nil, false
 	case letter(s[0]) && !word(s), s[0] == '/':
 		return s, true
+	case s == "true", s == "false":
+		return s == "true", true
+	case s == "null":
+		return nil, true
 	case strings.IndexByte("[]{},&*!|>%@`?:#=<", s[0]) >= 0, isItem(s):
 		return nil, false
 	}

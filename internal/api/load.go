@@ -150,6 +150,13 @@ func splitJSON(data []byte, whole []document) ([]document, error) {
 
 func (d document) load(name string) (Object, error) {
 	text, err := yaml.YAMLToJSONStrict(d.text)
+	if endless := (*json.UnsupportedValueError)(nil); errors.As(err, &endless) { // JSON has no such number
+		line := d.line
+		if at := notFinite.FindIndex(d.text); at != nil {
+			line += bytes.Count(d.text[:at[0]], []byte("\n"))
+		}
+		return nil, fmt.Errorf("%s:%d: want a number that is finite, not %s", name, line, endless.Str)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s:%s", name, d.shift(err.Error()))
 	}
@@ -193,6 +200,7 @@ var (
 	unknownField = regexp.MustCompile(`field "([^"]+)"`)
 	wrongType    = regexp.MustCompile(`cannot unmarshal (\S+(?: \S+)?) into Go struct field (\S+?)\.(\S+) of type (\S+)`)
 	wrongNumber  = regexp.MustCompile(`strconv\.Parse(Bool|Int|Uint|Float): parsing ("[^"]*"): (?:invalid syntax|value out of range)`)
+	notFinite    = regexp.MustCompile(`(?i)[-+]?\.(?:inf|nan)\b`)
 	yamlLine     = regexp.MustCompile(`line (\d+): `)
 )
 

@@ -13,6 +13,7 @@ func TestLoad(t *testing.T) {
 		{"unknown field", "# c\n---\nkind: Stage\nmetadata: {name: a}\nspec:\n  resourceRef: {kind: Pod}\n  selektor: {}\n",
 			"f.yaml:7: spec.selektor: no such field"},
 		{"wrong type", "kind: Stage\nspec:\n  resourceRef: {kind: Pod}\n  weight: heavy\n", "f.yaml:4: spec.weight: want a whole number, not string"},
+		{"infinite", "kind: KwokctlConfiguration\noptions:\n  heartbeatFactor: .inf\n", "f.yaml:3: want a number that is finite, not +Inf"},
 		{"deep unknown", "kind: Stage\nspec:\n  steps:\n  - patch:\n      tmplate: x\n", "f.yaml:5: spec.steps[0].patch.tmplate: no such field"},
 		{"twice", "kind: Stage\nkind: Stage\n", `f.yaml:2: key "kind" already set in map`},
 		{"bad yaml", "---\nkind: Stage\n\n---\na: [\n", "f.yaml:"},

@@ -11,7 +11,7 @@ E2E     := CGO_ENABLED=0 go test -trimpath -buildvcs=false
 # Kubernetes reports the version that the linker writes into it.
 KUBE    := k8s.io/component-base/version
 CLIENT  := k8s.io/client-go/pkg/version
-LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X kwokctl/internal/controller.version=$(VERSION) \
+LDFLAGS := -s -w -X main.version=$(VERSION) -X kwokctl/internal/controller.version=$(VERSION) \
 	-X $(KUBE).gitVersion=v1.36.3 -X $(KUBE).gitMajor=1 -X $(KUBE).gitMinor=36 -X $(KUBE).gitTreeState=clean \
 	-X $(KUBE).buildDate=1970-01-01T00:00:00Z -X $(CLIENT).gitVersion=v1.36.3
 BINARY  ?= bin

@@ -232,6 +232,17 @@ func TestImage(t *testing.T) {
 	if next, _ := i.name(); next == first {
 		t.Error("another binary has the same image")
 	}
+	if i.binary, err = os.Executable(); err != nil {
+		t.Fatal(err)
+	}
+	if id := buildID(i.binary); strings.Count(id, "/") != 3 { // of action, of compilation, of both again
+		t.Errorf("build ID %q of a program of Go", id)
+	}
+	named, _ := i.name()
+	i.data = nil
+	if other, _ := i.name(); other == named {
+		t.Error("another layout has the same image")
+	}
 }
 
 func TestPack(t *testing.T) {

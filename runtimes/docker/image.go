@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -30,13 +31,35 @@ type image struct {
 	data     []string // directories in the cluster directory that are volumes of their own
 }
 
-// name is that of the image. It follows from the content, so that an image is made once and never mistaken.
+// name is that of the image. It follows from the content, so that an image is made once and never mistaken. The linker
+// has hashed the binary already; one without its mark is read whole.
 func (i image) name() (string, error) {
 	hash := sha256.New()
-	if err := i.layer(hash); err != nil {
+	if id := buildID(i.binary); id != "" {
+		fmt.Fprintf(hash, "%q %q %q %q", id, i.programs, i.data, settings())
+	} else if err := i.layer(hash); err != nil {
 		return "", fmt.Errorf("make image: %w", err)
 	}
 	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:16], nil
+}
+
+// buildID is Go's build ID of a program for Linux, of which the last part is a hash of the program, or "".
+func buildID(binary string) string {
+	const head = 16 // of a note: lengths of name and text, type, "Go" to a multiple of four
+	f, err := elf.Open(binary)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	s := f.Section(".note.go.buildid")
+	if s == nil {
+		return ""
+	}
+	note, err := s.Data()
+	if err != nil || len(note) < head {
+		return ""
+	}
+	return string(note[head:min(head+int(f.ByteOrder.Uint32(note[4:])), len(note))])
 }
 
 // layer writes the file system of the image. The same binary gives the same bytes.

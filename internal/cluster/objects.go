@@ -55,7 +55,7 @@ func (c *Cluster) restoreObjects(ctx context.Context, r Restore, ran bool) (err 
 		return err
 	}
 	touched = true
-	if _, err := c.rt.Stop(ctx, slices.DeleteFunc(slices.Clone(c.specs), core), true); err != nil { // they go on where they were
+	if _, err := c.rt.Stop(ctx, slices.DeleteFunc(slices.Clone(c.specs), core), false); err != nil {
 		return err
 	}
 	if err := files.WriteStream(backup, 0o600, func(w io.Writer) error {

@@ -211,6 +211,7 @@ func newRoot(env *Env) *cobra.Command {
 		c.Args, c.RunE = group, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	completeFlags(env, root)
+	refuseLines(root)
 	return root
 }
 

@@ -59,6 +59,9 @@ func TestCommandsRefuse(t *testing.T) {
 			t.Errorf("kwokctl %s: status %d, want %d and %q\n%s", tt.args, status, tt.status, tt.says, errs)
 		}
 	}
+	if status, _, errs := execute(t, "get", "clusters", "-c", "a\nb"); status != 1 || !strings.Contains(errs, `--config "a\nb": want one line`) {
+		t.Errorf("two lines: status %d\n%s", status, errs)
+	}
 	for _, args := range []string{"kubectl", "kubectl --help", "etcdctl get -h", "kectl help get", "export logs --help"} {
 		if status, _, errs := execute(t, strings.Fields(args)...); status != 0 {
 			t.Errorf("kwokctl %s: status %d\n%s", args, status, errs)

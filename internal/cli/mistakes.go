@@ -44,6 +44,37 @@ func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// refuseLines makes flags that are lists refuse a text of several lines, of which their parser would take the first.
+func refuseLines(cmd *cobra.Command) {
+	for _, flags := range []*pflag.FlagSet{cmd.PersistentFlags(), cmd.Flags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if v, ok := f.Value.(listValue); ok && v.Type() == "stringSlice" {
+				f.Value = lineValue{v}
+				if f.DefValue == "[]" { // help leaves that out of the types it knows alone
+					f.DefValue = ""
+				}
+			}
+		})
+	}
+	for _, c := range cmd.Commands() {
+		refuseLines(c)
+	}
+}
+
+type listValue interface {
+	pflag.Value
+	pflag.SliceValue
+}
+
+type lineValue struct{ listValue }
+
+func (v lineValue) Set(text string) error {
+	if strings.Contains(strings.TrimRight(text, "\n"), "\n") {
+		return errors.New("want one line, with commas between")
+	}
+	return v.listValue.Set(text)
+}
+
 // flagMistake says of a flag that cobra refuses what is allowed.
 func flagMistake(cmd *cobra.Command, err error) error {
 	var (

@@ -9,8 +9,11 @@ import (
 	yaml2 "go.yaml.in/yaml/v2"
 )
 
-// readPlain reads the YAML that templates and this program's own files have most of the time: block mappings and sequences of scalars on one line,
-// all ASCII. It is about ten times as fast as the general reader. What it does not know for sure it leaves to that
+// mostDeep is how deep a plain document may go: the reader calls itself for each level, and a document may be nothing else.
+const mostDeep = 100
+
+// readPlain reads the YAML that templates and this program's own files have most of the time: block mappings and
+// sequences of scalars on one line, all ASCII. It is about ten times as fast as the general reader. What it does not know for sure it leaves to that
 // one: then ok is false. A fuzz test holds both together.
 func readPlain(text []byte) (v any, ok bool) {
 	for _, c := range text {
@@ -43,6 +46,7 @@ type yamlLine struct {
 type lines struct {
 	list []yamlLine
 	at   int
+	deep int
 }
 
 func (r *lines) more(indent int) bool { return r.at < len(r.list) && r.list[r.at].indent == indent }
@@ -51,6 +55,11 @@ func isItem(body string) bool { return body == "-" || strings.HasPrefix(body, "-
 
 // block reads the mapping or sequence that begins at the current line.
 func (r *lines) block(indent int) (any, bool) {
+	if r.deep == mostDeep {
+		return nil, false
+	}
+	r.deep++
+	defer func() { r.deep-- }()
 	if isItem(r.list[r.at].body) {
 		return r.sequence(indent)
 	}
@@ -118,7 +127,7 @@ func (r *lines) nested(indent, items int) (any, bool) {
 	case r.list[r.at].indent > indent:
 		return r.block(r.list[r.at].indent)
 	case r.list[r.at].indent == items && isItem(r.list[r.at].body):
-		return r.sequence(items)
+		return r.block(items)
 	}
 	return nil, true
 }

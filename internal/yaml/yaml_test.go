@@ -66,6 +66,22 @@ func TestPlainYAMLLikeYAML(t *testing.T) {
 	}
 }
 
+// A document of levels alone must not use up the stack.
+func TestDeep(t *testing.T) {
+	for _, text := range []string{strings.Repeat("- ", 1<<20) + "a", strings.Repeat("a:\n- ", 1<<10) + "a"} {
+		if v, err := ToJSON([]byte(text)); err == nil && len(v) > 1<<14 {
+			t.Errorf("%.20q…: %d bytes of JSON", text, len(v))
+		}
+	}
+	deep := ""
+	for i := range 2 * mostDeep {
+		deep += strings.Repeat(" ", i) + "a:\n"
+	}
+	if _, ok := readPlain([]byte(deep)); ok {
+		t.Errorf("%d levels are taken", 2*mostDeep)
+	}
+}
+
 // What the shipped stages print most must be read the fast way.
 func TestPlainYAMLTakes(t *testing.T) {
 	for _, s := range []string{

@@ -99,8 +99,8 @@ func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if typed := o.typed(); typed != nil {
-		for _, field := range a.unknown(o, typed) {
+	if o.typed() != nil {
+		for _, field := range a.unknown(o) {
 			notes = append(notes, field+" is dropped: a "+o.Meta().Kind+" has no such field")
 		}
 	} else if a.Type == StrategicPatch {
@@ -121,12 +121,12 @@ func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 }
 
 // unknown returns the fields that the patch would give o, and that the type of o does not have.
-func (a *Action) unknown(o Object, typed any) (fields []string) {
+func (a *Action) unknown(o Object) (fields []string) {
 	text, err := a.onTree(o)
 	if err != nil {
 		return nil
 	}
-	strict, err := jsonstrict.UnmarshalStrict(text, reflect.New(reflect.TypeOf(typed).Elem()).Interface())
+	strict, err := jsonstrict.UnmarshalStrict(text, reflect.New(reflect.TypeOf(o.typed()).Elem()).Interface())
 	if err != nil {
 		return nil
 	}

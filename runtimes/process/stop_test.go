@@ -82,9 +82,7 @@ func TestStartMeetsStop(t *testing.T) {
 		_, err := w.rt.Stop(ctx, w.specs, false)
 		gone <- err
 	}()
-	for !strings.Contains(w.read("trace"), "kwok term") {
-		time.Sleep(time.Millisecond)
-	}
+	w.until("kwok", "told to end", func(runtimes.Status) bool { return strings.Contains(w.read("trace"), "kwok term") })
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("stop says %v", err)

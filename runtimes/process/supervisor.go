@@ -44,7 +44,7 @@ func newSupervisor(dir, self string, id identity, log *slog.Logger, periods Peri
 // start takes specs on and returns a feed of their changes. Components that are up stay as they are; one that is
 // between two restarts is tried again at once.
 func (s *supervisor) start(ctx context.Context, specs []runtimes.Spec) (*feed, error) {
-	for {
+	for ctx.Err() == nil { // else nobody waits for it any more
 		leaving, f, err := s.tryStart(specs)
 		if leaving == nil {
 			return f, err
@@ -52,10 +52,10 @@ func (s *supervisor) start(ctx context.Context, specs []runtimes.Spec) (*feed, e
 		select {
 		case <-leaving.done: // it ends for another request; then it may come back
 			s.forget(leaving)
-		case <-ctx.Done(): // nobody waits for it any more
-			return nil, ctx.Err()
+		case <-ctx.Done():
 		}
 	}
+	return nil, ctx.Err()
 }
 
 func (s *supervisor) tryStart(specs []runtimes.Spec) (leaving *component, f *feed, err error) {

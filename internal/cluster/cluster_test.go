@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,6 +78,42 @@ func TestPorts(t *testing.T) {
 }
 
 // TestOpen finds what reserve wrote, and tells what is absent from what is damaged.
+// TestRefusedCreate asks for a port that is busy: no directory is left. Others whose directories are taken back before
+// they have a lock in them make them again.
+func TestRefusedCreate(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	root := t.TempDir()
+	h := Home{Dir: filepath.Join(root, "new", "home"), Version: "0.0.0", Log: slog.New(slog.DiscardHandler)}
+	cfg := api.NewKwokctlConfiguration()
+	cfg.Options.KubeApiserverPort = busy.Addr().(*net.TCPAddr).Port
+	if _, _, err := h.Create(t.Context(), Create{Name: "x", Config: cfg}, nil); err == nil || !strings.Contains(err.Error(), "busy") {
+		t.Errorf("a busy port: %v", err)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("a refused create has left %v, %v", left, err)
+	}
+	var refused sync.WaitGroup
+	for i := range 8 {
+		refused.Go(func() {
+			for range 100 {
+				made := h.missing()
+				lock, err := h.lock(t.Context(), "x"+strconv.Itoa(i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				lock.Release()
+				giveBack(made)
+			}
+		})
+	}
+	refused.Wait()
+}
+
 func TestOpen(t *testing.T) {
 	h := testHome(t)
 	made, err := h.reserve(t.Context(), Create{Name: "a", Config: api.NewKwokctlConfiguration()})

@@ -73,6 +73,12 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 			return nil, false, fmt.Errorf("kubeconfig: %w", err)
 		}
 	}
+	made := h.missing()
+	defer func() {
+		if err != nil && !req.Retain {
+			giveBack(made)
+		}
+	}()
 	lock, err := h.lock(ctx, req.Name)
 	if err != nil {
 		return nil, false, err

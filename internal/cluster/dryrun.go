@@ -198,6 +198,9 @@ func (c *Cluster) dryStart(s *Script, kubeconfigPath string) error {
 	if err := s.Start(context.Background(), c.specs, nil); err != nil {
 		return err
 	}
+	if kinds := c.Config.Options.EnableCRDs; len(kinds) > 0 {
+		s.Printf("# Init CRDs %s\n", strings.Join(kinds, ","))
+	}
 	for _, row := range components.Table() {
 		if row.Manifest != nil && slices.ContainsFunc(c.specs, func(s runtimes.Spec) bool { return s.Name == row.Name }) {
 			s.Printf("# Set up manifest for %s\n", row.Name)

@@ -87,15 +87,44 @@ func (h Home) prepare() error {
 	return nil
 }
 
+// missing returns the directories that prepare has yet to make, a parent before what is in it.
+func (h Home) missing() []string {
+	dirs := []string{h.clusters(), filepath.Join(h.Dir, "locks")}
+	for dir := h.Dir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		dirs = slices.Insert(dirs, 0, dir)
+	}
+	return slices.DeleteFunc(dirs, func(dir string) bool {
+		_, err := os.Lstat(dir)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// giveBack removes those of the directories that nobody has come to use.
+func giveBack(dirs []string) {
+	for _, dir := range slices.Backward(dirs) {
+		_ = os.Remove(dir)
+	}
+}
+
+// lockTries bounds how often a command makes the directories again that others take back.
+const lockTries = 100
+
 // lock takes the lock of one cluster. Every command that changes a cluster holds it to its end.
 func (h Home) lock(ctx context.Context, name string) (*files.Lock, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	if err := h.prepare(); err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		var lock *files.Lock
+		err := h.prepare()
+		if err == nil {
+			lock, err = h.acquire(ctx, name+".lock", "cluster "+name)
+		}
+		if errors.Is(err, fs.ErrNotExist) && try < lockTries {
+			continue // a create that was refused has taken the directories back
+		}
+		return lock, err
 	}
-	return h.acquire(ctx, name+".lock", "cluster "+name)
 }
 
 func (h Home) acquire(ctx context.Context, file, what string) (*files.Lock, error) {

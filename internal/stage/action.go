@@ -142,7 +142,30 @@ func (st *step) actions(o Object, first, deleted bool) (acts []Action, err error
 	return acts, nil
 }
 
+// patchAction returns the patch, nil when it changes nothing.
 func (st *step) patchAction(o Object, first bool) (*Action, error) {
+	a, err := st.rendered(o)
+	if err != nil {
+		return nil, err
+	}
+	if a.Type == JSONPatch {
+		ops := a.Data.([]any)
+		if len(ops) == 0 {
+			return nil, nil
+		}
+		if same, err := opsSame(o, ops); err != nil || same {
+			return nil, err
+		}
+		return a, nil
+	}
+	if same, err := a.apply(o, first); err != nil || same {
+		return nil, err
+	}
+	return a, nil
+}
+
+// rendered returns the patch as its template says it.
+func (st *step) rendered(o Object) (*Action, error) {
 	p := st.spec.Patch
 	data, err := st.patch.Render(o.Tree())
 	if err != nil {
@@ -152,24 +175,13 @@ func (st *step) patchAction(o Object, first bool) (*Action, error) {
 	if p.Impersonation != nil {
 		a.As = p.Impersonation.Username
 	}
-	if a.Type == JSONPatch {
-		ops, err := jsonOps(data, p.Root)
-		if err != nil || len(ops) == 0 {
-			return nil, err
-		}
-		a.Data = ops
-		if same, err := opsSame(o, ops); err != nil || same {
-			return nil, err
-		}
-		return a, nil
-	}
-	if p.Root != "" {
+	switch {
+	case a.Type == JSONPatch:
+		a.Data, err = jsonOps(data, p.Root)
+	case p.Root != "":
 		a.Data = map[string]any{p.Root: data}
 	}
-	if same, err := a.apply(o, first); err != nil || same {
-		return nil, err
-	}
-	return a, nil
+	return a, err
 }
 
 // apply works out what the patch makes of a typed object, and reports whether that is the object itself.

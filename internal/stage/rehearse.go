@@ -181,7 +181,7 @@ func (r Rehearsal) turn(rec *Record, life *Lifecycle, v *virtual, dice *Dice) Ob
 		return nil
 	}
 	t.Changes = diff(o.Tree(), after.Tree())
-	if len(t.Actions) > 0 {
+	if len(t.Actions) > 0 || len(t.Notes) > 0 {
 		rec.Transitions = append(rec.Transitions, t)
 	}
 	if len(t.Changes) == 0 { // nothing that the controller would see: it does not look again
@@ -196,6 +196,7 @@ func (t *Transition) play(mv *Move, o Object, now time.Time) (Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.Notes = mv.dropped(o)
 	for i := range acts {
 		a := &acts[i]
 		t.Actions = append(t.Actions, a.describe())

@@ -128,6 +128,7 @@ func TestRehearse(t *testing.T) {
 		{"event only", fmt.Sprintf(custom, "a", "v1", "ConfigMap", "{}", 0, "[{event: {type: Normal, reason: A, message: b}}]"), cm, "0s a, at rest", ""},
 		{"no subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: status, template: 'phase: One'}}]"), cm, "0s a, at rest", "status is not changed: the patch needs subresource: status"},
 		{"misspelt", fmt.Sprintf(custom, "a", "v1", "Pod", is("Pending"), 0, "[{patch: {subresource: status, root: status, template: '{phase: Running, phse: x, conditions: [{type: Ready, state: y}]}'}}]"), pod, "0s a, at rest", "status.conditions[0].state is dropped: a Pod has no such field; status.phse is dropped: a Pod has no such field"},
+		{"all misspelt", fmt.Sprintf(custom, "a", "v1", "Pod", is("Pending"), 0, "[{patch: {subresource: status, root: status, template: 'phse: x'}}]"), pod, "0s a, at rest", "status.phse is dropped: a Pod has no such field"},
 		{"wrong subresource", fmt.Sprintf(custom, "a", "v1", "ConfigMap", none, 0, "[{patch: {root: data, subresource: status, template: 'a: c'}}]"), cm, "0s a, at rest", "data is not changed: the patch is of subresource status"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

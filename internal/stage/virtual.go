@@ -99,11 +99,7 @@ func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.typed() != nil {
-		for _, field := range a.unknown(o) {
-			notes = append(notes, field+" is dropped: a "+o.Meta().Kind+" has no such field")
-		}
-	} else if a.Type == StrategicPatch {
+	if o.typed() == nil && a.Type == StrategicPatch {
 		notes = append(notes, "lists are replaced here: how they merge is known to the cluster alone")
 	}
 	before := o.Tree()
@@ -118,6 +114,24 @@ func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 	}
 	result, err = objectOf(tree)
 	return result, notes, err
+}
+
+// dropped returns notes on fields that the move's patches would give o, and that its type does not have. A patch of
+// nothing else changes nothing, so that it is no action.
+func (m *Move) dropped(o Object) (notes []string) {
+	for _, st := range m.life.stages[m.Index].steps {
+		if st.patch == nil || o.typed() == nil {
+			continue
+		}
+		a, err := st.rendered(o)
+		if err != nil {
+			continue
+		}
+		for _, field := range a.unknown(o) {
+			notes = append(notes, field+" is dropped: a "+o.Meta().Kind+" has no such field")
+		}
+	}
+	return notes
 }
 
 // unknown returns the fields that the patch would give o, and that the type of o does not have.

@@ -122,7 +122,7 @@ func TestStagesLive(t *testing.T) { inProcessesAndContainers(t, testStagesLive) 
 
 func testStagesLive(t *testing.T, w *world) {
 	w.create("live", "--enable-crds", "Stage")
-	w.ok("scale", "node", "--replicas", "2", "--name", "live")
+	w.ok("scale", "node", "--replicas", fmt.Sprint(size(2, 10)), "--name", "live")
 	w.kubectl("live", "create", "deployment", "web", "--image", "nginx", "--replicas", "10")
 	w.kubectl("live", "wait", "deployment", "web", "--for", "condition=Available", "--timeout", "60s") // built-in Stages
 

@@ -92,6 +92,7 @@ func CheckArgs(program string, args []string) error {
 		return checkAPIServerArgs(args)
 	case "kube-controller-manager":
 		cmd := kcm.NewControllerManagerCommand()
+		cmd.Flags().SetOutput(io.Discard) // it tells of flags that will go
 		if err := cmd.ParseFlags(args); err != nil {
 			return err
 		}
@@ -106,7 +107,9 @@ func CheckArgs(program string, args []string) error {
 			}
 		}
 	case "kube-scheduler":
-		return scheduler.NewSchedulerCommand().ParseFlags(args)
+		cmd := scheduler.NewSchedulerCommand()
+		cmd.Flags().SetOutput(io.Discard)
+		return cmd.ParseFlags(args)
 	case "kwok-controller":
 		return controller.CheckArgs(args)
 	}
@@ -115,10 +118,12 @@ func CheckArgs(program string, args []string) error {
 
 func checkAPIServerArgs(args []string) error {
 	cmd, opts := apiServerFlags()
+	cmd.Flags().SetOutput(io.Discard)
 	if err := cmd.ParseFlags(args); err != nil {
 		return err
 	}
-	return utilerrors.NewAggregate(append(opts.Authorization.Validate(), opts.Admission.Validate()...))
+	errs := opts.Authorization.Complete() // without a mode it allows all
+	return utilerrors.NewAggregate(slices.Concat(errs, opts.Authorization.Validate(), opts.Admission.Validate()))
 }
 
 // checkEtcdArgs knows the flags of etcd's library, and those that its program adds to them.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,7 +100,8 @@ func dialer(c *cluster.Cluster, spec runtimes.Spec, port string) (dial, error) {
 		names = append(names, p.Name+" ("+number+")")
 	}
 	if spec.Name == "etcd" {
-		if port == "client" || port == "http" || port == "2379" {
+		own := func(p runtimes.Port) bool { return port == strconv.Itoa(p.Number) }
+		if port == "client" || port == "http" || port == "2379" || slices.ContainsFunc(spec.Ports, own) {
 			return bySocket(c.ShortEtcdSocket), nil
 		}
 		names = []string{"client (2379)"}

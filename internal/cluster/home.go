@@ -114,6 +114,9 @@ func (h Home) lock(ctx context.Context, name string) (*files.Lock, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	for try := 0; ; try++ {
 		var lock *files.Lock
 		err := h.prepare()

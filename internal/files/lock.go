@@ -44,8 +44,8 @@ func Acquire(ctx context.Context, path, who string, waiting func(holder string, 
 }
 
 func acquire(ctx context.Context, path, who string, waiting func(string, time.Time)) (*Lock, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	f, err := openLock(path)
 	if err != nil {
@@ -93,7 +93,7 @@ func wait(ctx context.Context, f *os.File, waiting func(string, time.Time)) erro
 				<-done
 				_ = f.Close()
 			}()
-			return fmt.Errorf("held by %s since %s: %w", holder, since.Format(time.TimeOnly), ctx.Err())
+			return fmt.Errorf("held by %s since %s: %w", holder, since.Format(time.TimeOnly), context.Cause(ctx))
 		case <-tick.C:
 			holder, since = readHolder(f, began)
 		}

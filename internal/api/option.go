@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Form is what the values of an option may look like, besides their type.
@@ -188,6 +189,13 @@ func (s *Settings) Differences(asked, has *KwokctlOptions) []Difference {
 		want, got := fieldOf(asked, o.Field), fieldOf(has, o.Field)
 		a, _ := json.Marshal(want.Interface()) // plain values
 		b, _ := json.Marshal(got.Interface())
+		if o.Field == "heartbeatFactor" { // what is left of it are the times that it has multiplied
+			if asked.NodeStatusUpdateFrequencyMilliseconds != has.NodeStatusUpdateFrequencyMilliseconds {
+				every := time.Duration(has.NodeStatusUpdateFrequencyMilliseconds) * time.Millisecond
+				all = append(all, Difference{Option: o, Source: s.Source(o.Field), Has: fmt.Sprintf("a heartbeat every %s", every)})
+			}
+			continue
+		}
 		if slices.Equal(a, b) || (o.Form == PortNumber && want.IsZero() && o.Unset != "off") {
 			continue // 0 asks for any port
 		}

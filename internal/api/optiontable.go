@@ -45,7 +45,7 @@ func portOptions() []Option {
 		{Field: "kubeApiserverInsecurePort", Flag: "kube-apiserver-insecure-port", Env: "KUBE_APISERVER_INSECURE_PORT", Form: PortNumber, Unset: off, Help: "port of a proxy to kube-apiserver that makes every local caller its administrator"},
 		{Field: "insecureKubeconfig", Help: "let the context in your kubeconfig use the insecure port"},
 		{Field: "etcdPort", Flag: "etcd-port", Env: "ETCD_PORT", Form: PortNumber, Unset: socket, Help: "port of etcd, with mutual TLS"},
-		{Field: "etcdPeerPort", Form: PortNumber, Unset: socket, Help: "port of etcd for its peers"},
+		{Field: "etcdPeerPort", Form: PortNumber, Unset: socket, Help: "0: etcd has no peers"},
 		{Field: "kwokControllerPort", Flag: "controller-port", Env: "CONTROLLER_PORT", Form: PortNumber, Unset: inner, Help: "port of kwok-controller"},
 		{Field: "kubeControllerManagerPort", Flag: "kube-controller-manager-port", Env: "KUBE_CONTROLLER_MANAGER_PORT", Form: PortNumber, Unset: inner, Help: "port of kube-controller-manager"},
 		{Field: "kubeSchedulerPort", Flag: "kube-scheduler-port", Env: "KUBE_SCHEDULER_PORT", Form: PortNumber, Unset: inner, Help: "port of kube-scheduler"},

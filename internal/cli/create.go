@@ -173,6 +173,17 @@ func remark(env *Env, c *cluster.Cluster, req cluster.Create, settings *api.Sett
 	for _, d := range settings.Differences(&req.Config.Options, &c.Config.Options) {
 		all = append(all, fmt.Sprintf("%s (it has %s)", d.Source, d.Has))
 	}
+	text := func(o api.Object) string {
+		var b strings.Builder
+		_ = api.Save(&b, o) // which a builder does not refuse
+		return b.String()
+	}
+	for _, o := range req.Others {
+		same := func(other api.Object) bool { return text(o) == text(other) }
+		if o.Meta().Name != "" && !slices.ContainsFunc(c.Others, same) { // those without are of the options
+			all = append(all, o.Type().Kind+" "+o.Meta().Name)
+		}
+	}
 	if len(all) > 0 {
 		fmt.Fprintf(env.Err, "Cluster %s keeps the options it was made with; not applied: %s. Delete it first to change them.\n", c.Name, strings.Join(all, ", "))
 	}

@@ -49,6 +49,9 @@ func newGetClusters(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		for _, dir := range home.Foreign() {
+			fmt.Fprintf(env.Err, "Warning: %s is left out: kwokctl did not make it\n", dir)
+		}
 		if live, _ := liveTerminal(env); live && len(names) == 0 {
 			fmt.Fprintln(env.say(), "There are no clusters; kwokctl create cluster makes one.")
 		}

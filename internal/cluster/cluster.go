@@ -116,6 +116,7 @@ func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe
 		ctx, cancel = context.WithTimeoutCause(ctx, wait.Timeout, &TimeoutError{"start cluster", wait.Timeout})
 		defer cancel()
 	}
+	defer func() { err = cause(ctx, err) }()
 	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return false, err

@@ -139,6 +139,20 @@ func TestOpen(t *testing.T) {
 	if names, err := h.List(); err != nil || len(names) != 1 {
 		t.Errorf("list: %v, %v", names, err)
 	}
+	for _, name := range []string{"up", "empty"} {
+		if err := os.Mkdir(h.dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(h.dir("up"), configFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if foreign := h.Foreign(); len(foreign) != 1 || foreign[0] != h.dir("up") {
+		t.Errorf("clusters of others: %v", foreign)
+	}
+	if names, err := h.List(); err != nil || len(names) != 1 {
+		t.Errorf("list beside those of others: %v, %v", names, err)
+	}
 }
 
 func TestLateness(t *testing.T) {

@@ -65,6 +65,7 @@ func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Clust
 		ctx, cancel = context.WithTimeoutCause(ctx, req.Wait.Timeout, &TimeoutError{"create cluster", req.Wait.Timeout})
 		defer cancel()
 	}
+	defer func() { err = cause(ctx, err) }()
 	if err := req.check(); err != nil {
 		return nil, false, err
 	}

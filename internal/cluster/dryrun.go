@@ -164,12 +164,13 @@ func (h Home) DryCreate(ctx context.Context, req Create, s *Script) error {
 	if err := c.plan(&plan); err != nil {
 		return err
 	}
+	fetched := locations(c.Config)
 	c.Config.Components = components.Stored(c.specs, req.Config.Components)
 	var stored bytes.Buffer
 	if err := api.Save(&stored, append([]api.Object{c.Config}, c.Others...)...); err != nil {
 		return err
 	}
-	for _, location := range locations(c.Config) {
+	for _, location := range fetched {
 		s.Printf("# Download %s to %s\n", location.from, h.cache(&c.Config.Options).Dir)
 	}
 	s.Printf("mkdir -p %s %s %s %s\n", c.Dir, filepath.Join(c.Dir, "config"), filepath.Join(c.Dir, "logs"), filepath.Join(c.Dir, "pids"))

@@ -157,6 +157,20 @@ func (h Home) List() ([]string, error) {
 	return names, nil
 }
 
+// Foreign returns the directories among those of clusters that hold a configuration of a cluster and were not made by
+// this program, sorted.
+func (h Home) Foreign() []string {
+	entries, _ := os.ReadDir(h.clusters()) // List says what is wrong
+	var dirs []string
+	for _, e := range entries {
+		dir := h.dir(e.Name())
+		if _, err := os.Lstat(filepath.Join(dir, configFile)); err == nil && CheckName(e.Name()) == nil && !h.ours(e.Name()) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // ours tells whether the directory of a cluster is one that we made.
 func (h Home) ours(name string) bool {
 	info, err := os.Lstat(filepath.Join(h.dir(name), markerFile))

@@ -86,6 +86,8 @@ type Plan struct {
 	Last []string
 	// Changed are the components to whose arguments something was added.
 	Changed []string
+	// Moved are the arguments, such as "etcd: --flag", that would have a component where nobody looks for it.
+	Moved []string
 }
 
 // Table returns the components there are, in the order of need.
@@ -137,6 +139,11 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 		if !slices.Equal(s.Args, own) {
 			plan.Changed = append(plan.Changed, s.Name)
 		}
+		for _, flag := range []string{"--secure-port", "--server-address"} {
+			if at := last(own, flag); at >= 0 && port(own[at]) != port(s.Args[last(s.Args, flag)]) {
+				plan.Moved = append(plan.Moved, s.Name+": "+flag)
+			}
+		}
 		for _, p := range cfg.ComponentsPatches {
 			if p.Name == s.Name && !Contained(o) {
 				inPlace(p.ExtraVolumes, s.Args)
@@ -146,6 +153,9 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 	}
 	return plan, nil
 }
+
+// port is what an argument that is a port, or an address, says of the port.
+func port(arg string) string { return arg[strings.LastIndexAny(arg, ":=")+1:] }
 
 func (row Component) spec(c Context) runtimes.Spec {
 	s := runtimes.Spec{

@@ -183,9 +183,16 @@ spec: {schedulerName: mine, containers: [{name: c, image: i}]}
 		}
 	})
 	t.Run("again", func(t *testing.T) {
-		r := w.run("create", "cluster", "-c", "conf", "--kube-apiserver-insecure-port", insecure, "--etcd-prefix", "/other")
-		if r.code != 0 || !strings.Contains(r.stderr, "keeps the options it was made with; not applied: ") || !strings.Contains(r.stderr, "--etcd-prefix (it has /mine)") {
+		r := w.run("create", "cluster", "-c", "conf", "--kube-apiserver-insecure-port", insecure, "--etcd-prefix", "/other", "--heartbeat-factor", "9")
+		if r.code != 0 || !strings.Contains(r.stderr, "--heartbeat-factor (it has a heartbeat every ") || strings.Contains(r.stderr, "Stage") || !strings.Contains(r.stderr, "keeps the options it was made with; not applied: ") || !strings.Contains(r.stderr, "--etcd-prefix (it has /mine)") {
 			t.Errorf("create again: %d %s", r.code, r.stderr)
+		}
+		write(t, filepath.Join(w.home, "other.yaml"), "{apiVersion: kwok.x-k8s.io/v1alpha1, kind: Stage, metadata: {name: other}, spec: {resourceRef: {apiGroup: v1, kind: Pod}, selector: {}, next: {delete: true}}}\n")
+		if r := w.run("create", "cluster", "-c", "other.yaml"); r.code != 0 || !strings.Contains(r.stderr, "not applied: Stage other.") {
+			t.Errorf("create again with another Stage: %d %s", r.code, r.stderr)
+		}
+		if r := w.run("create", "cluster", "--timeout", "1ms"); r.code != 124 || !strings.Contains(r.stderr, "not done within 1ms") {
+			t.Errorf("no time: %d %s", r.code, r.stderr)
 		}
 		w.env = append(w.env, "KWOK_RUNTIME=docker", "KWOK_ETCD_PREFIX=/x", "KWOK_KUBE_APISERVER_PORT=5")
 		before := w.components("kwok")["etcd"].PID
@@ -216,7 +223,7 @@ func testWithoutAuthorization(t *testing.T, w *world) {
 	}
 	write(t, filepath.Join(w.dir, "kwok.yaml"), configHead+"options: {etcdctlBinary: ./my-etcdctl}\n")
 	w.env = append(w.env, "KWOK_KUBE_AUTHORIZATION=false")
-	w.create("kwok", "--disable-kube-scheduler", "--disable", "kwok-controller")
+	w.create("kwok", "--disable-kube-scheduler", "--disable", "kwok-controller", "--extra-args", "kube-apiserver=v=1")
 	if got := strings.TrimSpace(w.kubectl("kwok", "auth", "can-i", "delete", "nodes", "--as", "nobody")); got != "yes" {
 		t.Errorf("nobody may delete nodes: %s", got)
 	}

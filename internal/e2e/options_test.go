@@ -188,7 +188,7 @@ spec: {schedulerName: mine, containers: [{name: c, image: i}]}
 			t.Errorf("create again: %d %s", r.code, r.stderr)
 		}
 		write(t, filepath.Join(w.home, "other.yaml"), "{apiVersion: kwok.x-k8s.io/v1alpha1, kind: Stage, metadata: {name: other}, spec: {resourceRef: {apiGroup: v1, kind: Pod}, selector: {}, next: {delete: true}}}\n")
-		if r := w.run("create", "cluster", "-c", "other.yaml"); r.code != 0 || !strings.Contains(r.stderr, "not applied: Stage other.") {
+		if r := w.run("create", "cluster", "-c", "other.yaml"); r.code != 0 || !strings.Contains(r.stderr, "Stage other.") {
 			t.Errorf("create again with another Stage: %d %s", r.code, r.stderr)
 		}
 		if r := w.run("create", "cluster", "--timeout", "1ms"); r.code != 124 || !strings.Contains(r.stderr, "not done within 1ms") {

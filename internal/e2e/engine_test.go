@@ -38,14 +38,14 @@ func (w *world) pods(name string) []podFacts {
 	return list.Items
 }
 
-// allReady tells whether there are n pods, all Ready. It asks so seldom that asking takes a tenth of the time at most.
+// allReady tells whether there are n pods, all Ready. It asks the more seldom the longer asking takes, within bounds.
 func (w *world) allReady(name string, n int) func() bool {
 	pause := 200 * time.Millisecond
 	return func() bool {
 		time.Sleep(pause)
 		ready, began := 0, time.Now()
 		list := w.pods(name)
-		pause = max(pause, 9*time.Since(began))
+		pause = max(pause, min(9*time.Since(began), time.Duration(size(1, 15))*time.Second))
 		for i := range list {
 			if list[i].ready() {
 				ready++

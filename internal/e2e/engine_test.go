@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -8,24 +9,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // podFacts is what the tests of the engine look at.
 type podFacts struct {
 	Metadata struct{ Name, UID, ResourceVersion string }
-	Status   struct {
-		PodIP      string
-		Conditions []struct{ Type, Status string }
-	}
-}
-
-func (p *podFacts) ready() bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == "Ready" {
-			return c.Status == "True"
-		}
-	}
-	return false
+	Status   struct{ PodIP string }
 }
 
 // pods lists the pods of the default namespace.
@@ -38,20 +35,29 @@ func (w *world) pods(name string) []podFacts {
 	return list.Items
 }
 
-// allReady tells whether there are n pods, all Ready. It asks the more seldom the longer asking takes, within bounds.
-func (w *world) allReady(name string, n int) func() bool {
-	pause := 200 * time.Millisecond
-	return func() bool {
-		time.Sleep(pause)
-		ready, began := 0, time.Now()
-		list := w.pods(name)
-		pause = max(pause, min(9*time.Since(began), time.Duration(size(1, 15))*time.Second))
-		for i := range list {
-			if list[i].ready() {
-				ready++
-			}
+// allReady waits until there are n pods in the default namespace, all Ready.
+func (w *world) allReady(within time.Duration, what, cluster string, n int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), within)
+	defer cancel()
+	list := cache.NewListWatchFromClient(w.client(cluster).CoreV1().RESTClient(), "pods", metav1.NamespaceDefault, fields.Everything())
+	all, ready := map[types.UID]bool{}, 0
+	_, err := watchtools.UntilWithSync(ctx, list, nil, nil, func(e watch.Event) (bool, error) {
+		pod := e.Object.(*corev1.Pod)
+		if all[pod.UID] {
+			ready--
 		}
-		return ready == n && len(list) == n
+		delete(all, pod.UID)
+		if e.Type != watch.Deleted {
+			all[pod.UID] = readyPod(pod)
+		}
+		if all[pod.UID] {
+			ready++
+		}
+		return ready == n && len(all) == n, nil
+	})
+	if err != nil {
+		w.t.Fatalf("%s: %d of %d pods are Ready, want %d, after %s: %v", what, ready, len(all), n, within, err)
 	}
 }
 
@@ -79,7 +85,7 @@ func testControllerKilled(t *testing.T, w *world) {
 	w.create("killed")
 	w.ok("scale", "node", "--replicas", fmt.Sprint(size(20, 1000)), "--name", "killed")
 	w.kubectl("killed", "create", "deployment", "a", "--image", "i", "--replicas", fmt.Sprint(first))
-	w.eventually(patience, "pods are Ready", w.allReady("killed", first))
+	w.allReady(patience, "pods are Ready", "killed", first)
 	before := map[string]string{}
 	for _, p := range w.pods("killed") {
 		before[p.Metadata.UID] = p.Metadata.ResourceVersion
@@ -88,7 +94,7 @@ func testControllerKilled(t *testing.T, w *world) {
 	w.kubectl("killed", "create", "deployment", "b", "--image", "i", "--replicas", fmt.Sprint(then))
 	w.signal(pid, syscall.SIGKILL)
 	began := time.Now()
-	w.eventually(60*time.Second, "all pods are Ready after the kill", w.allReady("killed", first+then))
+	w.allReady(60*time.Second, "all pods are Ready after the kill", "killed", first+then)
 	t.Logf("%d pods, %d of them made around the kill: all Ready after %s", first+then, then, time.Since(began).Round(100*time.Millisecond))
 	written := 0
 	for _, p := range w.pods("killed") {
@@ -124,7 +130,7 @@ func testServerKilledUnderLoad(t *testing.T, w *world) {
 	}
 	began := time.Now()
 	// The pods that were not yet made when the last kill came take as long as they take.
-	w.eventually(60*time.Second+time.Duration(size(0, 300))*time.Second, "all pods are Ready after the last kill", w.allReady("load", pods))
+	w.allReady(60*time.Second+time.Duration(size(0, 300))*time.Second, "all pods are Ready after the last kill", "load", pods)
 	t.Logf("%d pods, %d kills: all Ready %s after the last", pods, kills, time.Since(began).Round(100*time.Millisecond))
 	w.addresses("load", "10.0.0.0/8")
 }
@@ -165,5 +171,5 @@ spec:
 		t.Errorf("%d changes in 3 seconds, want one a second", changes)
 	}
 	w.kubectl("circle", "create", "deployment", "a", "--image", "i", "--replicas", "50")
-	w.eventually(20*time.Second, "pods run beside it", w.allReady("circle", 50))
+	w.allReady(20*time.Second, "pods run beside it", "circle", 50)
 }

@@ -169,7 +169,7 @@ spec:
 	w.kubectl("live", "delete", "stage", "mark", "broken")
 	pods := size(100, 1000)
 	w.kubectl("live", "scale", "deployment", "web", "--replicas", fmt.Sprint(pods))
-	w.eventually(2*time.Minute, "pods run in spite of them", w.allReady("live", pods))
+	w.allReady(2*time.Minute, "pods run in spite of them", "live", pods)
 	w.eventually(promise, "each bad Stage has a condition", func() bool {
 		out := w.kubectl("live", "get", "stages", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`)
 		return strings.Count(out, "False") == bad

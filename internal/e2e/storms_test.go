@@ -77,7 +77,7 @@ func testStorms(t *testing.T, w *world) {
 			}
 		}
 	}
-	w.eventually(delay+30*time.Second, "all that waited are Ready", w.allReady("storm", waiting))
+	w.allReady(delay+30*time.Second, "all that waited are Ready", "storm", waiting)
 	list, err := client.List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +99,6 @@ func testStorms(t *testing.T, w *world) {
 	w.ok("stop", "component", "kube-apiserver", "--name", "storm")
 	time.Sleep(outage)
 	w.ok("start", "component", "kube-apiserver", "--name", "storm")
-	w.eventually(60*time.Second+time.Duration(size(0, 240))*time.Second, "all pods are Ready", w.allReady("storm", waiting+pods))
+	w.allReady(60*time.Second+time.Duration(size(0, 240))*time.Second, "all pods are Ready", "storm", waiting+pods)
 	w.addresses("storm", "10.0.0.0/8")
 }

@@ -120,7 +120,10 @@ func (a *Action) patched(o Object) (result Object, notes []string, err error) {
 // nothing else changes nothing, so that it is no action.
 func (m *Move) dropped(o Object) (notes []string) {
 	for _, st := range m.life.stages[m.Index].steps {
-		if st.patch == nil || o.typed() == nil {
+		if st.spec.Delete || o.typed() == nil { // nothing is written after it, or no fields are known
+			break
+		}
+		if st.patch == nil {
 			continue
 		}
 		a, err := st.rendered(o)

@@ -111,12 +111,8 @@ func (c *Cluster) Entry() (kubeconfig.Entry, error) {
 // Start brings a stopped cluster up and returns when all its components are ready. It does nothing to those that
 // are, and tells whether there were others. When it fails it stops what it started.
 func (h Home) Start(ctx context.Context, name string, wait Wait, observe Observe) (changed bool, err error) {
-	if wait.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, wait.Timeout, &TimeoutError{"start cluster", wait.Timeout})
-		defer cancel()
-	}
-	defer func() { err = cause(ctx, err) }()
+	ctx, done := bound(ctx, wait.Timeout, "start cluster", &err)
+	defer done()
 	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return false, err

@@ -60,12 +60,8 @@ type Create struct {
 // and finished if it was half made, with the options it was made with. When Create fails, what it made is removed,
 // unless Retain is set. The returned flag tells whether anything was changed.
 func (h Home) Create(ctx context.Context, req Create, observe Observe) (c *Cluster, changed bool, err error) {
-	if req.Wait.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, req.Wait.Timeout, &TimeoutError{"create cluster", req.Wait.Timeout})
-		defer cancel()
-	}
-	defer func() { err = cause(ctx, err) }()
+	ctx, done := bound(ctx, req.Wait.Timeout, "create cluster", &err)
+	defer done()
 	if err := req.check(); err != nil {
 		return nil, false, err
 	}

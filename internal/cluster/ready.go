@@ -24,12 +24,30 @@ type TimeoutError struct {
 
 func (e *TimeoutError) Error() string { return fmt.Sprintf("%s: not done within %s", e.What, e.Time) }
 
-// cause replaces an error that only says that ctx has ended by the reason for which it ended.
+// cause replaces an error that only says that ctx has ended by the reason for which it ended. One that names the reason
+// stays: it may say what else went wrong, such as what could not be undone.
 func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		return context.Cause(ctx)
+	why := context.Cause(ctx)
+	if why == nil || why != ctx.Err() && errors.Is(err, why) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return why
 	}
 	return err
+}
+
+// bound gives a command, by its name, a limit of time; 0 is none. done, which is to be deferred, says in *err when it was
+// reached.
+func bound(ctx context.Context, limit time.Duration, what string, err *error) (_ context.Context, done func()) {
+	cancel := func() {}
+	if limit > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, &TimeoutError{what, limit})
+	}
+	return ctx, func() {
+		*err = cause(ctx, *err)
+		cancel()
+	}
 }
 
 // lateness remembers who is not ready, to name them when time runs out.

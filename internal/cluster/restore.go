@@ -69,12 +69,8 @@ type Restore struct {
 // Restore replaces the state of a cluster by that of a snapshot, or adds the objects of one in YAML. Afterwards the
 // cluster runs if it ran before. Whatever happens, its state is the old one whole or the new one whole.
 func (h Home) Restore(ctx context.Context, name string, r Restore) (err error) {
-	if r.Wait.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.Wait.Timeout, &TimeoutError{"restore cluster", r.Wait.Timeout})
-		defer cancel()
-	}
-	defer func() { err = cause(ctx, err) }()
+	ctx, done := bound(ctx, r.Wait.Timeout, "restore cluster", &err)
+	defer done()
 	c, release, err := h.locked(ctx, name)
 	if err != nil {
 		return err

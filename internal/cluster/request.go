@@ -84,7 +84,7 @@ func (r *Create) check() error {
 // checkArgs lets embedded programs look at the arguments that the user has a say in.
 func (r *Create) checkArgs(plan *components.Plan) error {
 	if len(plan.Moved) > 0 {
-		return fmt.Errorf("extra arguments of %s: nobody would find it there; options such as --kube-apiserver-port choose ports", plan.Moved[0])
+		return fmt.Errorf("extra arguments of %s: nobody would find it there; options such as --kube-apiserver-port and bindAddress choose where it listens", plan.Moved[0])
 	}
 	for _, s := range plan.Specs {
 		if r.CheckArgs == nil || s.Program != "" || s.Image != "" || !slices.Contains(plan.Changed, s.Name) {

@@ -4,6 +4,7 @@ package components
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -139,8 +140,8 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 		if !slices.Equal(s.Args, own) {
 			plan.Changed = append(plan.Changed, s.Name)
 		}
-		for _, flag := range []string{"--secure-port", "--server-address"} {
-			if at := last(own, flag); at >= 0 && port(own[at]) != port(s.Args[last(s.Args, flag)]) {
+		for _, flag := range []string{"--secure-port", "--bind-address", "--server-address"} {
+			if at := last(own, flag); at >= 0 && moved(own[at], s.Args[last(s.Args, flag)]) {
 				plan.Moved = append(plan.Moved, s.Name+": "+flag)
 			}
 		}
@@ -154,8 +155,20 @@ func Make(cfg *api.KwokctlConfiguration, around Surroundings) (*Plan, error) {
 	return plan, nil
 }
 
-// port is what an argument that is a port, or an address, says of the port.
-func port(arg string) string { return arg[strings.LastIndexAny(arg, ":=")+1:] }
+// moved tells whether a component that listens as one argument says cannot be reached where another one says. Who listens
+// on all addresses can be.
+func moved(own, now string) bool {
+	place := func(arg string) (host, port string) {
+		_, value, _ := strings.Cut(arg, "=")
+		if host, port, err := net.SplitHostPort(value); err == nil {
+			return host, port
+		}
+		return value, ""
+	}
+	host, port := place(own)
+	there, at := place(now)
+	return port != at || host != there && there != "0.0.0.0" && there != "::"
+}
 
 func (row Component) spec(c Context) runtimes.Spec {
 	s := runtimes.Spec{

@@ -106,6 +106,7 @@ var misuses = []misuse{
 	{"create|cluster|--extra-args|kube-apiserver=authorization-mode=Nobody", `authorization-mode|"Nobody"`},
 	{"create|cluster|--extra-args|kube-apiserver=secure-port=4567", "kube-apiserver|--secure-port|--kube-apiserver-port"},
 	{"create|cluster|--extra-args|kwok-controller=server-address=127.0.0.1:4567", "kwok-controller|--server-address"},
+	{"create|cluster|--extra-args|kube-apiserver=bind-address=::1", "kube-apiserver|--bind-address|bindAddress"},
 	{"create|cluster|--extra-args|kube-controller-manager=no-such-flag=1", "kube-controller-manager|--no-such-flag"},
 	{"create|cluster|--extra-args|kube-controller-manager=controllers=*,-nobody", `--controllers|"nobody"`},
 	{"create|cluster|--extra-args|kube-controller-manager=node-monitor-period=5", `"5"|--node-monitor-period`},

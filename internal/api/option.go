@@ -186,9 +186,6 @@ func (s *Settings) Differences(asked, has *KwokctlOptions) []Difference {
 		if s.from[o.Field] == nil {
 			continue
 		}
-		want, got := fieldOf(asked, o.Field), fieldOf(has, o.Field)
-		a, _ := json.Marshal(want.Interface()) // plain values
-		b, _ := json.Marshal(got.Interface())
 		if o.Field == "heartbeatFactor" { // what is left of it are the times that it has multiplied
 			if asked.NodeStatusUpdateFrequencyMilliseconds != has.NodeStatusUpdateFrequencyMilliseconds {
 				every := time.Duration(has.NodeStatusUpdateFrequencyMilliseconds) * time.Millisecond
@@ -196,6 +193,9 @@ func (s *Settings) Differences(asked, has *KwokctlOptions) []Difference {
 			}
 			continue
 		}
+		want, got := fieldOf(asked, o.Field), fieldOf(has, o.Field)
+		a, _ := json.Marshal(want.Interface()) // plain values
+		b, _ := json.Marshal(got.Interface())
 		if slices.Equal(a, b) || (o.Form == PortNumber && want.IsZero() && o.Unset != "off") {
 			continue // 0 asks for any port
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/embed"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -92,8 +93,7 @@ func CheckArgs(program string, args []string) error {
 		return checkAPIServerArgs(args)
 	case "kube-controller-manager":
 		cmd := kcm.NewControllerManagerCommand()
-		cmd.Flags().SetOutput(io.Discard) // it tells of flags that will go
-		if err := cmd.ParseFlags(args); err != nil {
+		if err := parse(cmd, args); err != nil {
 			return err
 		}
 		names, err := cmd.Flags().GetStringSlice("controllers")
@@ -107,19 +107,22 @@ func CheckArgs(program string, args []string) error {
 			}
 		}
 	case "kube-scheduler":
-		cmd := scheduler.NewSchedulerCommand()
-		cmd.Flags().SetOutput(io.Discard)
-		return cmd.ParseFlags(args)
+		return parse(scheduler.NewSchedulerCommand(), args)
 	case "kwok-controller":
 		return controller.CheckArgs(args)
 	}
 	return nil
 }
 
+// parse reads flags without a word about those that will go.
+func parse(cmd *cobra.Command, args []string) error {
+	cmd.Flags().SetOutput(io.Discard)
+	return cmd.ParseFlags(args)
+}
+
 func checkAPIServerArgs(args []string) error {
 	cmd, opts := apiServerFlags()
-	cmd.Flags().SetOutput(io.Discard)
-	if err := cmd.ParseFlags(args); err != nil {
+	if err := parse(cmd, args); err != nil {
 		return err
 	}
 	errs := opts.Authorization.Complete() // without a mode it allows all

@@ -52,8 +52,7 @@ template: "kind: Node"
 	}
 	run("create", "--dry-run create cluster --name x"+ports)
 	run("create-options", "--dry-run create cluster --name x -c "+home+"/conf.yaml --kube-scheduler-config "+scheduler+
-		" --audit --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --kubeconfig= -v DEBUG"+ports)
-	run("create-crds", "--dry-run create cluster --name x --enable-crds Stage,Metric"+ports)
+		" --audit --etcd-port 26379 --kube-apiserver-insecure-port 26080 --disable kwok-controller --extra-args etcd=heartbeat-interval=50 --enable-crds Metric --kubeconfig= -v DEBUG"+ports)
 	run("create-docker", "--dry-run create cluster --name x --runtime docker"+ports)
 	if entries, err := os.ReadDir(filepath.Join(home, ".kwok")); err == nil {
 		t.Errorf("a dry run has written %v", entries)

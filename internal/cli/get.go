@@ -49,8 +49,12 @@ func newGetClusters(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, dir := range home.Foreign() {
-			fmt.Fprintf(env.Err, "Warning: %s is left out: kwokctl did not make it\n", dir)
+		foreign, err := home.Foreign()
+		if err != nil {
+			return err
+		}
+		for _, name := range foreign {
+			fmt.Fprintf(env.Err, "Warning: cluster %q is left out: kwokctl did not make its directory\n", name)
 		}
 		if live, _ := liveTerminal(env); live && len(names) == 0 {
 			fmt.Fprintln(env.say(), "There are no clusters; kwokctl create cluster makes one.")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,8 +148,8 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.dir("up"), configFile), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if foreign := h.Foreign(); len(foreign) != 1 || foreign[0] != h.dir("up") {
-		t.Errorf("clusters of others: %v", foreign)
+	if foreign, err := h.Foreign(); err != nil || !slices.Equal(foreign, []string{"up"}) {
+		t.Errorf("clusters of others: %v, %v", foreign, err)
 	}
 	if names, err := h.List(); err != nil || len(names) != 1 {
 		t.Errorf("list beside those of others: %v, %v", names, err)

@@ -139,7 +139,18 @@ func (h Home) acquire(ctx context.Context, file, what string) (*files.Lock, erro
 }
 
 // List returns the names of the clusters, sorted. What is no cluster is left out.
-func (h Home) List() ([]string, error) {
+func (h Home) List() ([]string, error) { return h.list(h.ours) }
+
+// Foreign returns the names, sorted, of directories among those of clusters that hold a configuration of a cluster and
+// were not made by this program.
+func (h Home) Foreign() ([]string, error) {
+	return h.list(func(name string) bool {
+		_, err := os.Lstat(filepath.Join(h.dir(name), configFile))
+		return err == nil && !h.ours(name)
+	})
+}
+
+func (h Home) list(keep func(name string) bool) ([]string, error) {
 	entries, err := os.ReadDir(h.clusters())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -149,26 +160,12 @@ func (h Home) List() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && CheckName(e.Name()) == nil && h.ours(e.Name()) {
+		if e.IsDir() && CheckName(e.Name()) == nil && keep(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// Foreign returns the directories among those of clusters that hold a configuration of a cluster and were not made by
-// this program, sorted.
-func (h Home) Foreign() []string {
-	entries, _ := os.ReadDir(h.clusters()) // List says what is wrong
-	var dirs []string
-	for _, e := range entries {
-		dir := h.dir(e.Name())
-		if _, err := os.Lstat(filepath.Join(dir, configFile)); err == nil && CheckName(e.Name()) == nil && !h.ours(e.Name()) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
 }
 
 // ours tells whether the directory of a cluster is one that we made.

@@ -186,6 +186,8 @@ options:
   - kwok-controller
   disable:
   - kwok-controller
+  enableCRDs:
+  - Metric
   etcdPort: 26379
   etcdPrefix: /registry
   etcdQuotaBackendSize: 8Gi
@@ -422,3 +424,4 @@ cd <home>/.kwok/clusters/x && \
   2>&1 \
   &
 echo $! ><home>/.kwok/clusters/x/pids/helper.pid
+# Init CRDs Metric

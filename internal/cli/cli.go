@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -58,6 +59,7 @@ const (
 	statusFailed      = 1
 	statusTimeout     = 124 // as timeout(1) has it
 	statusInterrupted = 130 // as shells have it for SIGINT
+	statusPipe        = 141 // as they have it for SIGPIPE: nobody reads what is printed
 )
 
 // statusError carries the exit status of a program that has spoken for itself.
@@ -78,6 +80,7 @@ func Main(args []string, env Env) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // nothing is left half done because nobody reads of it
 	go func() {
 		<-signals
 		cancel(errInterrupted)
@@ -93,7 +96,13 @@ func Main(args []string, env Env) int {
 		err = context.Cause(ctx)
 	}
 	status := exitStatus(err)
-	var spoken statusError
+	var (
+		spoken statusError
+		write  *fs.PathError
+	)
+	if errors.As(err, &write) && write.Path == os.Stdout.Name() && errors.Is(write, syscall.EPIPE) {
+		return statusPipe // as with kwokctl logs | head
+	}
 	if err != nil && !errors.As(err, &spoken) {
 		env.complain(errorText(err))
 	}
@@ -209,6 +218,16 @@ func newRoot(env *Env) *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil { // cobra's prints its help for a shell that it does not know
 		c.Args, c.RunE = group, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	root.InitDefaultHelpCmd()
+	if c, _, err := root.Find([]string{"help"}); err == nil { // cobra's ends well for a command that is not there
+		c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+			topic, rest, err := root.Find(args)
+			if err == nil && topic.HasSubCommands() {
+				err = group(topic, rest)
+			}
+			return cmp.Or(err, topic.Help())
+		}
 	}
 	completeFlags(env, root)
 	refuseLines(root)

@@ -45,6 +45,8 @@ func TestCommandsRefuse(t *testing.T) {
 		{"doctor --name a/b", 1, "allowed are"},
 		{"kectl get no", 1, "no such cluster"},
 		{"hack get no", 1, "no such cluster"},
+		{"help nosuch", 1, `unknown command "nosuch" for "kwokctl"; there are audit, completion, `},
+		{"help create clutser", 1, `unknown command "clutser" for "kwokctl create"; did you mean cluster?`},
 		{"completion tcsh", 1, `unknown command "tcsh" for "kwokctl completion"; did you mean bash?`},
 		{"get clusters -c /nowhere", 1, "read configuration: stat /nowhere: no such file"},
 		{"-c /nowhere kubectl get nodes", 1, "read configuration: stat /nowhere: no such file"},
@@ -62,7 +64,7 @@ func TestCommandsRefuse(t *testing.T) {
 	if status, _, errs := execute(t, "get", "clusters", "-c", "a\nb"); status != 1 || !strings.Contains(errs, `--config "a\nb": want one line`) {
 		t.Errorf("two lines: status %d\n%s", status, errs)
 	}
-	for _, args := range []string{"kubectl", "kubectl --help", "etcdctl get -h", "kectl help get", "export logs --help"} {
+	for _, args := range []string{"kubectl", "kubectl --help", "etcdctl get -h", "kectl help get", "export logs --help", "help", "help create cluster", "help kubectl get"} {
 		if status, _, errs := execute(t, strings.Fields(args)...); status != 0 {
 			t.Errorf("kwokctl %s: status %d\n%s", args, status, errs)
 		}

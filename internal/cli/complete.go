@@ -58,10 +58,7 @@ func (e *Env) componentNames() []string {
 		}
 		return names
 	}
-	for _, row := range components.Table() {
-		names = append(names, row.Name)
-	}
-	return names
+	return components.Known()
 }
 
 // adminConfig is the kubeconfig of the cluster that is named.
@@ -110,15 +107,8 @@ func completeKinds(env *Env) completer {
 
 // completeFlags makes the values of flags known by name complete, wherever they occur.
 func completeFlags(env *Env, cmd *cobra.Command) {
-	all := func() []string {
-		var names []string
-		for _, row := range components.Table() {
-			names = append(names, row.Name)
-		}
-		return names
-	}
 	for flag, list := range map[string]func() []string{
-		"name": env.clusterNames, "components": all, "enable": all, "disable": all,
+		"name": env.clusterNames, "components": components.Known, "enable": components.Known, "disable": components.Known,
 		"v":          func() []string { return []string{"DEBUG", "INFO", "WARN", "ERROR"} },
 		"log-format": func() []string { return []string{"text", "json"} }, "runtime": cluster.Runtimes,
 		"enable-crds": func() []string {
@@ -137,6 +127,9 @@ func completeFlags(env *Env, cmd *cobra.Command) {
 				_ = cmd.RegisterFlagCompletionFunc(flag, complete(-1, list)) // the flag is there
 			}
 		}
+	}
+	if cmd.ValidArgsFunction == nil && !strings.Contains(cmd.Use, " ") { // it takes no arguments, so that no file is one
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, child := range cmd.Commands() {
 		completeFlags(env, child)

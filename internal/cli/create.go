@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -124,6 +125,7 @@ func create(ctx context.Context, env *Env, req cluster.Create, settings *api.Set
 		return err
 	}
 	if env.dryRun {
+		env.deprecated(settings)
 		return home.DryCreate(ctx, req, &cluster.Script{Out: env.Out})
 	}
 	had, _ := home.Open(req.Name) // that it cannot be opened is for Create to say
@@ -177,6 +179,18 @@ func remark(env *Env, c *cluster.Cluster, req cluster.Create, settings *api.Sett
 		var b strings.Builder
 		_ = api.Save(&b, o) // which a builder does not refuse
 		return b.String()
+	}
+	if said, err := settings.Configuration(); err == nil { // without the patches that follow from -v
+		for _, p := range said.ComponentsPatches {
+			if !slices.ContainsFunc(c.Config.ComponentsPatches, func(has api.ComponentsPatches) bool { return reflect.DeepEqual(p, has) }) {
+				all = append(all, "componentsPatches of "+p.Name)
+			}
+		}
+		for _, own := range said.Components {
+			if !slices.ContainsFunc(c.Config.Components, func(has api.Component) bool { return own.Name == has.Name }) {
+				all = append(all, "component "+own.Name)
+			}
+		}
 	}
 	for _, o := range req.Others {
 		same := func(other api.Object) bool { return text(o) == text(other) }

@@ -104,6 +104,9 @@ template: "kind: Node"
 			t.Errorf("%s of a bad file: status %d, %q", args, status, stderr)
 		}
 	}
+	if status, _, stderr := kwokctl("--dry-run create cluster --name z --disable-kube-scheduler"); status != 0 || !strings.Contains(stderr, "--disable-kube-scheduler is deprecated; use --disable kube-scheduler") {
+		t.Errorf("a deprecated flag: status %d, %q", status, stderr)
+	}
 	run("kectl", "--dry-run --name x kectl get no")
 	run("etcdctl", "--dry-run --name x etcdctl get /")
 }

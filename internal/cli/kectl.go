@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"kwokctl/internal/cluster"
@@ -30,7 +32,32 @@ func newHack(env *Env) *cobra.Command {
 		if name == "get" {
 			more = append(more, "--output=yaml")
 		}
-		hack.AddCommand(newKectl(env, name, "Old name of kectl "+name, more...))
+		cmd := newKectl(env, name, "Old name of kectl "+name, more...)
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return run(cmd, env.takeOurs(args)) }
+		hack.AddCommand(cmd)
 	}
 	return hack
+}
+
+// takeOurs takes the flags of ours from arguments of another program, and follows them: these commands allowed them
+// behind their name.
+func (e *Env) takeOurs(args []string) (rest []string) {
+	for i := 0; i < len(args); i++ {
+		name, named := strings.CutPrefix(args[i], "--name=")
+		switch {
+		case args[i] == "--":
+			return append(rest, args[i:]...)
+		case named:
+			e.name = name
+		case args[i] == "--name" && i+1 < len(args):
+			i++
+			e.name = args[i]
+		case args[i] == "--dry-run":
+			e.dryRun = true
+		default:
+			rest = append(rest, args[i])
+		}
+	}
+	return rest
 }

@@ -19,7 +19,7 @@ import (
 func newLogs(env *Env) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{Use: "logs COMPONENT", Short: "Print the log of a component, or of audit", Args: exactly(cobra.ExactArgs(1)),
-		ValidArgsFunction: complete(0, env.componentNames)}
+		ValidArgsFunction: complete(0, func() []string { return append(env.componentNames(), "audit") })}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := env.open()
@@ -110,7 +110,7 @@ func tool(env *Env, name, short string, flags func(*cluster.Cluster) ([]string, 
 
 // become runs an embedded program in place of this one.
 func become(env *Env, name string, args []string) error {
-	signal.Reset(os.Interrupt, syscall.SIGTERM) // that program has its own ways with them
+	signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // that program has its own ways with them
 	if status := env.Applet(name, args); status != 0 {
 		return statusError(status)
 	}

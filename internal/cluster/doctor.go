@@ -174,7 +174,7 @@ const examineTime = 20 * time.Second
 
 // examineComponents tells whether the API server can be asked.
 func (c *Cluster) examineComponents(r *report, list []runtimes.Status) (ready bool) {
-	var stopped []string
+	var stopped, died []string
 	for i, s := range list {
 		log := "see kwokctl logs " + s.Name + " --name " + c.Name
 		switch s.State {
@@ -185,6 +185,9 @@ func (c *Cluster) examineComponents(r *report, list []runtimes.Status) (ready bo
 			}
 		case runtimes.Stopped:
 			stopped = append(stopped, s.Name)
+			if s.Reason != "" {
+				died = append(died, s.Name)
+			}
 			for _, p := range c.specs[i].Published() {
 				if err := checkPort(p.Number, s.Name, nil, tryPort(c.Config)); err != nil {
 					r.problem("end that program before you start the cluster", "%v", err)
@@ -194,8 +197,11 @@ func (c *Cluster) examineComponents(r *report, list []runtimes.Status) (ready bo
 			r.problem(log, "%s is in state %s: %s", s.Name, s.State, s.Reason)
 		}
 	}
-	if len(stopped) > 0 && len(stopped) < len(list) {
-		r.problem("kwokctl start cluster --name "+c.Name, "stopped while others run: %s", strings.Join(stopped, ", "))
+	switch start := "kwokctl start cluster --name " + c.Name; {
+	case len(stopped) > 0 && len(stopped) < len(list):
+		r.problem(start, "stopped while others run: %s", strings.Join(stopped, ", "))
+	case len(died) > 0:
+		r.warning(start+" brings it back as it was", "nobody stopped it: it was killed, or the machine was switched off")
 	}
 	return ready
 }

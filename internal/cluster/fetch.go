@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/components"
@@ -108,8 +110,11 @@ func (h Home) fetch(ctx context.Context, cluster string, cfg *api.KwokctlConfigu
 	for _, l := range locations(cfg) {
 		if err := fetching(l, observe, func(progress func(done, total int64)) error {
 			cache.Progress = func(_ string, done, total int64) { progress(done, total) }
-			_, err := cache.Get(ctx, l.from)
-			return err
+			path, err := cache.Get(ctx, l.from)
+			if err != nil {
+				return err
+			}
+			return l.says(ctx, path, components.Says(&cfg.Options, l.component, l.from, runtime.GOOS, runtime.GOARCH))
 		}); err != nil {
 			return unfetched(cfg, l, cause(ctx, err))
 		}
@@ -122,8 +127,32 @@ func (h Home) fetch(ctx context.Context, cluster string, cfg *api.KwokctlConfigu
 		if err := fetching(l, observe, func(progress func(done, total int64)) error {
 			return engine.Pull(ctx, l.from, progress)
 		}); err != nil {
-			return unpulled(cfg, l, cause(ctx, err))
+			return unfetched(cfg, l, cause(ctx, err))
 		}
+	}
+	return nil
+}
+
+// sayTime bounds how long a program may take to say its version.
+const sayTime = 20 * time.Second
+
+// says asks the program at path, which was fetched from l, for its version: the sum beside it tells that it is whole, and
+// not that a mirror has the version that was asked for. No version, and it is not asked.
+func (l location) says(ctx context.Context, path, version string) error {
+	if version == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sayTime)
+	defer cancel()
+	ask := exec.CommandContext(ctx, path, "--version")
+	ask.Args[0] = l.component
+	ask.WaitDelay = time.Second
+	out, err := ask.Output()
+	if err != nil {
+		return fmt.Errorf("%s: ask for its version: %w", l.from, err)
+	}
+	if said := strings.TrimSpace(string(out)); strings.TrimPrefix(said, "Kubernetes v") != version {
+		return fmt.Errorf("%s is %.80q, not Kubernetes v%s", l.from, said, version)
 	}
 	return nil
 }
@@ -151,24 +180,48 @@ func fetching(l location, observe Observe, get func(progress func(done, total in
 	return err
 }
 
-// unpulled says what can be done without that image.
-func unpulled(cfg *api.KwokctlConfiguration, l location, err error) error {
-	err = fmt.Errorf("image of %s: %w", l.component, err)
-	if v := cfg.Options.KubeVersion; v != "" && strings.HasPrefix(l.component, "kube-") && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w; Kubernetes %s is part of this program: leave out version %s, name a mirror with KWOK_KUBE_IMAGE_PREFIX, or give your own with --%s-image",
-			err, components.Embedded(), v, l.component)
+// unfetched says what can be done without that program, or image.
+func unfetched(cfg *api.KwokctlConfiguration, l location, err error) error {
+	o := cfg.Options
+	what, flag := "program", "binary"
+	if components.Contained(&o) {
+		what, flag = "image", "image"
 	}
-	return err
+	err = fmt.Errorf("%s of %s: %w", what, l.component, err)
+	if errors.Is(err, context.Canceled) || !l.chosen(o) {
+		return err
+	}
+	own := fmt.Sprintf("give your own with --%s-%s", l.component, flag)
+	for _, project := range []struct{ name, prefix, embedded, version string }{
+		{"kube", "kube-", "Kubernetes " + components.Embedded(), o.KubeVersion},
+		{"etcd", "etcd", "etcd " + components.EmbeddedEtcd(), o.EtcdVersion},
+	} {
+		if project.version != "" && strings.HasPrefix(l.component, project.prefix) {
+			return fmt.Errorf("%w; %s is embedded: leave out %sVersion %s, name a mirror with KWOK_%s_%s_PREFIX, or %s", err,
+				project.embedded, project.name, project.version, strings.ToUpper(project.name), strings.ToUpper(flag), own)
+		}
+	}
+	return fmt.Errorf("%w; it is not part of this program: leave out %s, or %s", err, l.component, own)
 }
 
-// unfetched says what can be done without that program.
-func unfetched(cfg *api.KwokctlConfiguration, l location, err error) error {
-	err = fmt.Errorf("program of %s: %w", l.component, err)
-	if v := cfg.Options.KubeVersion; v != "" && strings.HasPrefix(l.component, "kube-") {
-		return fmt.Errorf("%w; Kubernetes %s is embedded: leave out --kube-version %s, name a mirror with KWOK_KUBE_BINARY_PREFIX, or give your own with --%s-binary",
-			err, components.Embedded(), v, l.component)
+// chosen tells whether we chose the location, and not the user.
+func (l location) chosen(o api.KwokctlOptions) bool {
+	o.EtcdBinaryTar, o.PrometheusBinaryTar, o.JaegerBinaryTar = "", "", ""
+	for _, row := range components.Table() {
+		if row.Name != l.component {
+			continue
+		}
+		for _, field := range []func(*api.KwokctlOptions) *string{row.Binary, row.Image} {
+			if field != nil {
+				*field(&o) = ""
+			}
+		}
+		if components.Locate(&o, runtime.GOOS, runtime.GOARCH) != nil {
+			return false
+		}
+		return row.Binary != nil && *row.Binary(&o) == l.from || row.Image != nil && *row.Image(&o) == l.from
 	}
-	return err
+	return false
 }
 
 // usePrograms puts the paths of programs that were fetched into specs.

@@ -16,17 +16,21 @@ const InsecureProxy = "kube-apiserver-insecure-proxy"
 // kueueviz stands for two components.
 const kueueviz = "kueueviz"
 
+// Known are the names that lists of components may have.
+func Known() []string {
+	var all []string
+	for _, c := range Table() {
+		all = append(all, c.Name)
+	}
+	return append(all, kueueviz)
+}
+
 // Names returns the names of the components of a cluster with options o, in the order of need: those listed, enabled
 // and implied by other options, without those disabled. It fails on unknown names and when a component is missing
 // that the others cannot do without.
 func Names(o *Options) ([]string, error) {
-	table := Table()
-	all := make([]string, len(table))
-	for i, c := range table {
-		all[i] = c.Name
-	}
+	all := Known()
 	on, off := wanted(o)
-	all = append(all, kueueviz)
 	for _, list := range []struct {
 		field string
 		names []string
@@ -38,7 +42,7 @@ func Names(o *Options) ([]string, error) {
 		}
 	}
 	var names []string
-	for _, c := range table {
+	for _, c := range Table() {
 		listed := func(list []string) bool {
 			return slices.Contains(list, c.Name) || strings.HasPrefix(c.Name, kueueviz+"-") && slices.Contains(list, kueueviz)
 		}

@@ -26,6 +26,9 @@ const (
 // Embedded is the version of Kubernetes that needs no network.
 func Embedded() string { return fmt.Sprintf("1.%d", embeddedKube) }
 
+// EmbeddedEtcd is the version of etcd that needs no network.
+func EmbeddedEtcd() string { return fmt.Sprintf("3.%d", embeddedEtcd) }
+
 // kubeMinor is the minor version of Kubernetes that is asked for.
 func kubeMinor(o *Options) int {
 	_, minor, _, err := parseVersion(o.KubeVersion)
@@ -168,6 +171,15 @@ func kubeAddress(o *Options, goos, goarch string) string {
 		return "https://github.com/kwok-ci/k8s/releases/download/" + version + "-kwok.0-" + goos + "-" + goarch
 	}
 	return "https://dl.k8s.io/release/" + version + "/bin/" + goos + "/" + goarch
+}
+
+// Says is the version of Kubernetes that the program of a component must name when it is asked, without v; "" when any
+// will do, as of a program of the user's.
+func Says(o *Options, component, program, goos, goarch string) string {
+	if kubeMinor(o) == embeddedKube || program != kubeAddress(o, goos, goarch)+"/"+component {
+		return ""
+	}
+	return strings.TrimPrefix(o.KubeVersion, "v")
 }
 
 func etcdAddress(o *Options, goos, goarch string) string {

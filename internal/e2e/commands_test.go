@@ -110,6 +110,9 @@ func testKectl(t *testing.T, w *world) {
 	if got := w.ok("--name", "a", "hack", "get", "rats", "remy"); !strings.Contains(got, "size: 3") {
 		t.Errorf("the old name showed %s", got)
 	}
+	if got := w.ok("hack", "get", "rats", "remy", "--name", "a"); !strings.Contains(got, "size: 3") {
+		t.Errorf("the old name with --name behind it showed %s", got)
+	}
 	w.fails(1, []string{`no resource "cats"`}, "--name", "a", "kectl", "get", "cats")
 	w.fails(1, []string{"not in etcd"}, "--name", "a", "kectl", "get", "no", "nobody")
 	w.fails(1, []string{"name a resource"}, "--name", "a", "kectl", "delete")
@@ -299,7 +302,10 @@ func TestCompletion(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"get|components|--name|", "a"},
 		{"logs|--name|a|kube-s", "kube-scheduler"},
+		{"logs|--name|a|au", "audit"},
 		{"stop|component|kwok", "kwok-controller"},
+		{"stop|cluster|", ":4"}, // no arguments: no files
+		{"create|cluster|--enable|kueuev", "kueueviz"},
 		{"port-forward|etc", "etcd"},
 		{"scale|no", "node"},
 		{"create|cluster|--disable|kube-s", "kube-scheduler"},

@@ -64,9 +64,20 @@ spec: {holderIdentity: stranger, leaseDurationSeconds: 200, renewTime: "`+now+`"
 	has(0, "more than one controller: ", "--name", "a")
 	has(0, "stranger (1)")
 
+	if w.runtime == "" { // engines start again what was killed
+		w.kill(w.supervisor("a"))
+		w.eventually(20*time.Second, "all of it has ended and left its ports", func() bool {
+			return len(w.processesOf("a")) == 0 && w.run("doctor").code == 0
+		})
+		has(0, "warning a: nobody stopped it")
+		w.ok("start", "cluster", "--name", "a")
+	}
 	w.ok("stop", "component", "kube-scheduler", "--name", "a")
 	has(1, "problem a: stopped while others run: kube-scheduler")
 	w.ok("stop", "cluster", "--name", "a")
+	if got := w.findings(0); strings.Contains(got, "nobody stopped it") {
+		t.Errorf("after stop: %s", got)
+	}
 	config := read(filepath.Join(w.cluster("a"), "kwok.yaml"))
 	_, rest, _ := strings.Cut(config, "hostPort: ")
 	port, _, _ := strings.Cut(rest, "\n")

@@ -10,7 +10,8 @@ import (
 )
 
 // TestDeathAtStart makes each component die while the cluster starts: at once and with its own words, or because a
-// stranger took its port after it was chosen, which cannot be in a container. Nothing may be left.
+// stranger has the port that it is told to listen on, which cannot be in a container; the controller-manager when it has
+// said that it is ready. Nothing may be left.
 func TestDeathAtStart(t *testing.T) { inProcessesAndContainers(t, testDeathAtStart) }
 
 func testDeathAtStart(t *testing.T, w *world) {
@@ -18,11 +19,11 @@ func testDeathAtStart(t *testing.T, w *world) {
 	_, stolen := occupy(t, 0)
 	for i, tt := range []struct{ component, arg, word string }{
 		{"etcd", "data-dir=/dev/null/data", "/dev/null"},
-		{"kube-apiserver", fmt.Sprintf("secure-port=%d", stolen), taken},
+		{"etcd", fmt.Sprintf("listen-metrics-urls=http://127.0.0.1:%d", stolen), taken},
 		{"kube-apiserver", "etcd-servers-overrides=nonsense", "etcd-servers-overrides"},
-		{"kube-controller-manager", fmt.Sprintf("secure-port=%d", stolen), taken},
+		{"kube-controller-manager", "root-ca-file=/nowhere.crt", "/nowhere.crt"},
 		{"kube-scheduler", "config=/nowhere.yaml", "/nowhere.yaml"},
-		{"kwok-controller", fmt.Sprintf("server-address=127.0.0.1:%d", stolen), taken},
+		{"kwok-controller", "config=/nowhere.yaml", "/nowhere.yaml"},
 	} {
 		if tt.word == taken && w.runtime != "" {
 			continue

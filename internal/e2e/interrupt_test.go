@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -199,5 +201,37 @@ func testInterruptedTool(t *testing.T, w *world) {
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("%q ended %s after an interrupt, with exit status %d", args, took, res.code)
 		}
+	}
+}
+
+// TestNobodyReads ends those who read what kwokctl prints: it goes on, and what it prints for nobody is no mistake of its.
+func TestNobodyReads(t *testing.T) {
+	w := newWorld(t)
+	run := func(use func(*exec.Cmd, *os.File), args ...string) int {
+		r, closed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := w.command(t.Context(), args...)
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		use(cmd, closed)
+		_ = cmd.Run() // its status is looked at
+		closed.Close()
+		if errs.Len() > 0 {
+			t.Errorf("%q: %s", args, errs.String())
+		}
+		return cmd.ProcessState.ExitCode()
+	}
+	if got := run(func(c *exec.Cmd, to *os.File) { c.Stderr = to }, "create", "cluster", "--name", "a", "--wait", "60s"); got != 0 {
+		t.Errorf("create: exit status %d", got)
+	}
+	w.kubectl("a", "get", "namespaces")
+	if got := run(func(c *exec.Cmd, to *os.File) { c.Stdout = to }, "get", "clusters"); got != 141 {
+		t.Errorf("get clusters: exit status %d", got)
+	}
+	if got := run(func(c *exec.Cmd, to *os.File) { c.Stdout = to }, "logs", "etcd", "--name", "a"); got != 141 {
+		t.Errorf("logs: exit status %d", got)
 	}
 }

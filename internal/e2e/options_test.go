@@ -187,6 +187,10 @@ spec: {schedulerName: mine, containers: [{name: c, image: i}]}
 		if r.code != 0 || !strings.Contains(r.stderr, "--heartbeat-factor (it has a heartbeat every ") || strings.Contains(r.stderr, "Stage") || !strings.Contains(r.stderr, "keeps the options it was made with; not applied: ") || !strings.Contains(r.stderr, "--etcd-prefix (it has /mine)") {
 			t.Errorf("create again: %d %s", r.code, r.stderr)
 		}
+		write(t, filepath.Join(w.home, "patch.yaml"), configHead+"componentsPatches: [{name: kube-scheduler, extraArgs: [{key: v, value: '3'}]}]\ncomponents: [{name: mine, command: [sleep, '9']}]\n")
+		if r := w.run("create", "cluster", "-c", "patch.yaml", "-v", "DEBUG"); r.code != 0 || !strings.Contains(r.stderr, "componentsPatches of kube-scheduler, component mine.") {
+			t.Errorf("create again with a patch: %d %s", r.code, r.stderr)
+		}
 		write(t, filepath.Join(w.home, "other.yaml"), "{apiVersion: kwok.x-k8s.io/v1alpha1, kind: Stage, metadata: {name: other}, spec: {resourceRef: {apiGroup: v1, kind: Pod}, selector: {}, next: {delete: true}}}\n")
 		if r := w.run("create", "cluster", "-c", "other.yaml"); r.code != 0 || !strings.Contains(r.stderr, "Stage other.") {
 			t.Errorf("create again with another Stage: %d %s", r.code, r.stderr)

@@ -2,10 +2,9 @@ package e2e
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,33 +16,33 @@ import (
 	"time"
 )
 
-// releases is a server that publishes this very program under the names of Kubernetes', good ones below /good/ and
-// others below /bad/. The world trusts its certificate.
+// releases is a server that publishes programs under the names of Kubernetes', good ones below /1.26.1/ and every other
+// version, which they say they are, and others below /bad/. The world trusts its certificate. There is no other version
+// of Kubernetes here: they become this very program, called by the path that official returns.
 func (w *world) releases() (url string, asked *atomic.Int32, closed func()) {
 	w.t.Helper()
-	program := self(w.t)
-	f, err := os.Open(program)
-	if err != nil {
-		w.t.Fatal(err)
+	good := func(at string) string {
+		version, name := path.Split(at)
+		official := w.official(name)
+		if _, err := os.Lstat(official); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(official), 0o700), os.Symlink(self(w.t), official)); err != nil {
+				w.t.Error(err)
+			}
+		}
+		return fmt.Sprintf("#!/bin/sh\nif [ \"$*\" = --version ]; then echo Kubernetes v%s; exit; fi\nexec %s \"$@\"\n", strings.Trim(version, "/"), official)
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		w.t.Fatal(err)
-	}
-	f.Close()
-	sum := hex.EncodeToString(h.Sum(nil))
 	asked = &atomic.Int32{}
 	s := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		switch name := path.Base(r.URL.Path); {
-		case strings.HasSuffix(name, ".sha256"):
-			fmt.Fprintln(rw, sum)
-		case strings.HasPrefix(r.URL.Path, "/bad/"):
-			fmt.Fprint(rw, "#!/bin/sh\ntouch /tmp/must-not-run\n")
-		case strings.HasPrefix(name, "kube-"):
-			http.ServeFile(rw, r, program)
-		default:
+		switch name, ofSum := strings.CutSuffix(r.URL.Path, ".sha256"); {
+		case !strings.HasPrefix(path.Base(name), "kube-"):
 			http.NotFound(rw, r)
+		case ofSum:
+			fmt.Fprintf(rw, "%x\n", sha256.Sum256([]byte(good(name))))
+		case strings.HasPrefix(name, "/bad/"):
+			fmt.Fprint(rw, "#!/bin/sh\ntouch /tmp/must-not-run\n")
+		default:
+			fmt.Fprint(rw, good(name))
 		}
 	}))
 	w.t.Cleanup(s.Close)
@@ -55,23 +54,23 @@ func (w *world) releases() (url string, asked *atomic.Int32, closed func()) {
 	return s.URL, asked, s.Close
 }
 
+// official is how a program that was fetched calls this one.
+func (w *world) official(name string) string { return filepath.Join(w.home, "official", name) }
+
 func TestOtherKubernetes(t *testing.T) {
 	w := newWorld(t)
 	url, asked, closed := w.releases()
-	w.env = append(w.env, "KWOK_KUBE_BINARY_PREFIX="+url+"/good", "KWOK_KUBE_VERSION=1.26.1") // as in upstream's CI, without v
+	w.env = append(w.env, "KWOK_KUBE_BINARY_PREFIX="+url+"/1.26.1", "KWOK_KUBE_VERSION=1.26.1") // as in upstream's CI, without v
 	r := w.run("create", "cluster", "--name", "a", "--wait", "120s")
 	if r.code != 0 || !strings.Contains(r.stderr, "fetch kube-apiserver") {
 		t.Fatalf("create: %+v", r)
 	}
 	for name, c := range w.components("a") {
-		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", c.PID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fetched := strings.HasPrefix(exe, filepath.Join(w.dir, "cache", "sha256"))
+		program, _, _ := strings.Cut(read(fmt.Sprintf("/proc/%d/cmdline", c.PID)), "\x00")
+		fetched := program == w.official(name)
 		official := name == "kube-apiserver" || name == "kube-controller-manager" || name == "kube-scheduler"
 		if fetched != official {
-			t.Errorf("%s runs %s", name, exe)
+			t.Errorf("%s runs %s", name, program)
 		}
 	}
 	w.ok("scale", "node", "--name", "a", "--replicas", "3")
@@ -107,13 +106,14 @@ func TestFetchedProgramsAreChecked(t *testing.T) {
 		words      []string
 	}{
 		{"KWOK_KUBE_BINARY_PREFIX=" + url + "/bad", "--kube-version 1.35.2", []string{"damaged: its sha256 is", "1.36 is embedded"}},
+		{"KWOK_KUBE_BINARY_PREFIX=" + url + "/1.34.0", "--kube-version 1.35.2", []string{`/1.34.0/kube-apiserver is "Kubernetes v1.34.0", not Kubernetes v1.35.2`, "1.36 is embedded"}},
 		{"KWOK_KUBE_BINARY_PREFIX=http://127.0.0.1:1", "--kube-version 1.35.2", []string{"https"}},
 		{"KWOK_KUBE_BINARY_PREFIX=https://127.0.0.1:1", "--kube-version 1.35.2", []string{"refused", "KWOK_KUBE_BINARY_PREFIX"}},
 		{"", "--kube-version 1.35", []string{"all three numbers", "1.36 is embedded"}},
 		{"", "--kube-version new", []string{`"new"`, "1.36.0"}},
 		{"", "--kube-version 1.2.3", []string{"1.22"}},
 		{"", "--kube-scheduler-binary " + url + "/bad/kube-scheduler", []string{"damaged"}},
-		{"", "--kube-scheduler-binary " + url + "/good/kube-scheduler#kube-scheduler", []string{"not a .tar.gz"}},
+		{"", "--kube-scheduler-binary " + url + "/mine/kube-scheduler#kube-scheduler", []string{"not a .tar.gz"}},
 		{"", "--kube-scheduler-binary /nowhere.tar.gz#kube-scheduler", []string{"nowhere.tar.gz"}},
 	} {
 		w.env = plain
@@ -132,7 +132,7 @@ func TestFetchedProgramsAreChecked(t *testing.T) {
 	if asked.Load() != before {
 		t.Error("the embedded version was fetched")
 	}
-	w.create("b", "--kube-scheduler-binary", url+"/good/kube-scheduler")
+	w.create("b", "--kube-scheduler-binary", url+"/mine/kube-scheduler")
 	if got := w.status("b"); got != "Ready" {
 		t.Error(got)
 	}

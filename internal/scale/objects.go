@@ -37,7 +37,7 @@ func (s *scaler) locate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := r.render(0, "")
+	o, err := r.render(0, 0, "")
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func (s *scaler) locate(ctx context.Context) error {
 	return nil
 }
 
-// list returns the metadata of all objects of the job, in pages.
-func (s *scaler) list(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
+// list returns the metadata of all objects with such labels, in pages.
+func (s *scaler) list(ctx context.Context, selector string) ([]metav1.PartialObjectMetadata, error) {
 	const page = 2000
 	var all []metav1.PartialObjectMetadata
-	query := url.Values{"labelSelector": {Label + "=" + s.job.Name}, "limit": {strconv.Itoa(page)}}
+	query := url.Values{"labelSelector": {selector}, "limit": {strconv.Itoa(page)}}
 	for {
 		body, err := s.client.Do(ctx, kube.Request{Method: http.MethodGet, Path: s.resource.Path(s.namespace, ""),
 			Query: query, Accept: kube.MetadataList})
@@ -132,15 +132,44 @@ func (s *scaler) grow(ctx context.Context, present []metav1.PartialObjectMetadat
 			serials = append(serials, i)
 		}
 	}
+	indices := serials
+	if s.extra != nil && n > 0 { // nodes of several pools share the networks of one template
+		nodes, err := s.list(ctx, Label)
+		if err != nil {
+			return err
+		}
+		indices = freeIndices(nodes, n)
+	}
 	return each(ctx, n, func() (func(context.Context, int) error, error) {
 		r, err := newRenderer(s.job, s.params, s.extra)
-		return func(ctx context.Context, i int) error { return s.create(ctx, r, serials[i]) }, err
+		return func(ctx context.Context, i int) error { return s.create(ctx, r, serials[i], indices[i]) }, err
 	}, progress)
 }
 
-func (s *scaler) create(ctx context.Context, r *renderer, serial int) error {
+// freeIndices are the n lowest that none of these objects has.
+func freeIndices(present []metav1.PartialObjectMetadata, n int) []int {
+	taken := make(map[int]bool, len(present))
+	for _, o := range present {
+		text := o.Annotations[indexAnnotation]
+		if text == "" {
+			text = o.Name[strings.LastIndexByte(o.Name, '-')+1:]
+		}
+		if index, err := strconv.Atoi(text); err == nil {
+			taken[index] = true
+		}
+	}
+	free := make([]int, 0, n)
+	for i := 0; len(free) < n; i++ {
+		if !taken[i] {
+			free = append(free, i)
+		}
+	}
+	return free
+}
+
+func (s *scaler) create(ctx context.Context, r *renderer, serial, index int) error {
 	name := s.job.objectName(serial)
-	o, err := r.render(serial, s.namespace)
+	o, err := r.render(serial, index, s.namespace)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", s.say(name), err)
 	}

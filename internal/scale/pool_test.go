@@ -33,7 +33,7 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	for serial, zone := range []string{"boston", "chicago", "seattle", "boston"} {
-		o, err := r.render(serial, "")
+		o, err := r.render(serial, serial, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,5 +108,36 @@ func TestPoolOfPods(t *testing.T) {
 	err := Run(t.Context(), &rest.Config{Host: s.URL}, Job{Kind: "pod", Name: "a", SerialLength: 6, Pool: &api.NodePool{Replicas: 1}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "pools are of nodes") {
 		t.Error(err)
+	}
+}
+
+// TestIndicesOfPools lets pools grow one after the other: no two of their nodes may get the same networks.
+func TestIndicesOfPools(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	resource := &api.KwokctlResource{Template: "apiVersion: v1\nkind: Node\nmetadata: {labels: {index: {{ Quote Index }}}}"}
+	for _, step := range []struct {
+		name     string
+		replicas int
+		pool     bool
+	}{{"plain", 2, false}, {"a", 2, true}, {"b", 3, true}, {"a", 4, true}, {"b", 1, true}, {"c", 5, true}} {
+		job := Job{Kind: "node", Name: step.name, Replicas: step.replicas, SerialLength: 1, Resource: resource}
+		if step.pool {
+			job.Pool = &api.NodePool{Replicas: step.replicas}
+		}
+		if err := Run(t.Context(), &rest.Config{Host: s.URL}, job, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{} // names by index
+	for _, o := range s.objects {
+		index := o.Labels["index"]
+		if other := got[index]; other != "" {
+			t.Errorf("%s and %s both have index %s", o.Name, other, index)
+		}
+		got[index] = o.Name
+	}
+	if len(got) != 12 || got["0"] != "plain-0" || got["11"] == "" {
+		t.Errorf("%v", got)
 	}
 }

@@ -22,7 +22,8 @@ type renderer struct {
 	params map[string]any
 	extra  *pool
 	t      *expr.Template
-	serial int // of the object being rendered; the template's functions look here
+	serial int // of the object being rendered, as its index: the template's functions look here
+	index  int
 }
 
 func newRenderer(job Job, params map[string]any, extra *pool) (*renderer, error) {
@@ -30,7 +31,7 @@ func newRenderer(job Job, params map[string]any, extra *pool) (*renderer, error)
 	funcs := expr.Base(job.Version, time.Now()).With(expr.Funcs{
 		"Name":      func() string { return r.job.objectName(r.serial) },
 		"Namespace": func() string { return r.job.Namespace },
-		"Index":     func() int { return r.serial },
+		"Index":     func() int { return r.index },
 		"Now":       func() string { return time.Now().Format(time.RFC3339Nano) },
 		"AddCIDR":   addCIDR,
 		"AddIP":     addIP,
@@ -43,9 +44,9 @@ func newRenderer(job Job, params map[string]any, extra *pool) (*renderer, error)
 	return r, nil
 }
 
-// render gives the object with this serial number, under its name and with our label, as a tree.
-func (r *renderer) render(serial int, namespace string) (map[string]any, error) {
-	r.serial = serial
+// render gives the object with this serial number and index, under its name and with our label, as a tree.
+func (r *renderer) render(serial, index int, namespace string) (map[string]any, error) {
+	r.serial, r.index = serial, index
 	v, err := r.t.Render(r.params)
 	// The limit of time counts the clock, and a busy machine may have run others meanwhile: only a template that is
 	// always too slow is.
@@ -62,6 +63,9 @@ func (r *renderer) render(serial int, namespace string) (map[string]any, error) 
 	r.extra.apply(o, serial)
 	meta := within(o, "metadata")
 	within(meta, "labels")[Label] = r.job.Name
+	if index != serial {
+		within(meta, "annotations")[indexAnnotation] = strconv.Itoa(index)
+	}
 	meta["name"] = r.job.objectName(serial)
 	if namespace != "" {
 		meta["namespace"] = namespace

@@ -24,6 +24,9 @@ import (
 // Label marks the objects of one scale name; its value is that name.
 const Label = "kwok.x-k8s.io/kwokctl-scale"
 
+// indexAnnotation is the index that the template of a node of a pool was given, where it is not its serial number.
+const indexAnnotation = "kwok.x-k8s.io/kwokctl-scale-index"
+
 // maxReplicas is far beyond what one API server holds.
 const maxReplicas = 10_000_000
 
@@ -74,7 +77,7 @@ func Run(ctx context.Context, cfg *rest.Config, job Job, progress func(done, tot
 	if err := s.locate(ctx); err != nil {
 		return err
 	}
-	present, err := s.list(ctx)
+	present, err := s.list(ctx, Label+"="+job.Name)
 	if err != nil {
 		return err
 	}

@@ -77,10 +77,10 @@ func (s *store) serve(w http.ResponseWriter, r *http.Request) {
 
 // list answers in pages of two, whatever the limit, and forgets the first continuation to test that too.
 func (s *store) list(w http.ResponseWriter, r *http.Request) {
-	_, want, _ := strings.Cut(r.URL.Query().Get("labelSelector"), "=")
+	_, want, one := strings.Cut(r.URL.Query().Get("labelSelector"), "=")
 	var names []string
 	for p, o := range s.objects {
-		if strings.HasPrefix(p, r.URL.Path+"/") && o.Labels[Label] == want {
+		if strings.HasPrefix(p, r.URL.Path+"/") && (o.Labels[Label] == want || !one && o.Labels[Label] != "") {
 			names = append(names, p)
 		}
 	}
@@ -232,7 +232,7 @@ func render[T any](t *testing.T, job Job, serial int) T {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := rr.render(serial, job.Namespace)
+	o, err := rr.render(serial, serial, job.Namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func TestVerbatim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o, err := r.render(0, ""); err != nil || o["text"] != tt.want {
+		if o, err := r.render(0, 0, ""); err != nil || o["text"] != tt.want {
 			t.Errorf("%s: got %q, %v; want %q", tt.param, o["text"], err, tt.want)
 		}
 	}
@@ -358,7 +358,7 @@ func BenchmarkRender(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				if _, err := rr.render(7, ""); err != nil {
+				if _, err := rr.render(7, 7, ""); err != nil {
 					b.Fatal(err)
 				}
 			}

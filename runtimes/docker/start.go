@@ -24,6 +24,9 @@ const tailLines = 400
 // tellTime is how long an engine may take to tell of a death that we have seen the signs of.
 const tellTime = time.Second
 
+// steadyTime is how long one that exited during a start must be ready again until that start is done.
+const steadyTime = time.Second
+
 // Start implements runtimes.Runtime. It does not wait for one to be ready before it starts the next: each waits inside
 // for what it needs.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
@@ -158,15 +161,22 @@ func (w *watch) tell(s runtimes.Status) {
 
 // wait returns when all are ready, or one has died before it was. Some are started already.
 func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []runtimes.Spec) error {
-	w.answers, w.asked = make(chan answer), make(chan error, len(w.specs))
+	w.answers, w.asked = make(chan answer), make(chan error, 2*len(w.specs)+1)
 	go w.ask(ctx, started)
 	var fault error // why nobody is asked any more, perhaps since the container they are asked from has just died
 	var given <-chan time.Time
-	for len(w.ready) < len(w.specs) {
+	died := map[string]bool{}   // those that were ready and exited: the engine restarts them, and they are waited for, once
+	var steady <-chan time.Time // until when they must be ready again
+	for len(w.ready) < len(w.specs) || steady != nil {
 		select {
+		case <-steady:
+			steady = nil
 		case a := <-w.answers:
 			if a.Error == "" && !w.ready[a.Name] {
 				w.ready[a.Name] = true
+				if died[a.Name] {
+					steady = time.After(steadyTime)
+				}
 				w.tell(runtimes.Status{Name: a.Name, State: runtimes.Ready, Started: w.began, Took: time.Since(w.began)})
 				if err := w.next(ctx); err != nil {
 					return ended(ctx, err)
@@ -174,11 +184,18 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			}
 		case m := <-deaths.Messages:
 			name := m.Actor.Attributes[componentLabel]
-			if name == "" || m.Actor.Attributes[guestLabel] != "" || w.ready[name] && !runs(w.before[name]) { // one that was ready is the engine's to restart
+			if name == "" || m.Actor.Attributes[guestLabel] != "" {
 				continue
 			}
 			if _, dead := w.dead(ctx, name); !dead {
 				continue // podman tells late: it is of the run before
+			}
+			if w.ready[name] && !died[name] && !runs(w.before[name]) {
+				died[name] = true
+				delete(w.ready, name)
+				again := slices.IndexFunc(w.specs, func(s runtimes.Spec) bool { return s.Name == name })
+				go w.ask(ctx, w.specs[again:again+1])
+				continue
 			}
 			code, _ := strconv.Atoi(m.Actor.Attributes["exitCode"])
 			return w.exit(ctx, name, code)

@@ -64,6 +64,7 @@ func fake(args []string) int {
 		lines  = flags.Int("lines", 0, "lines to print at start")
 		die    = flags.Bool("die", false, "exit at start with status 3")
 		dieIf  = flags.String("die-if", "", "die if this file exists")
+		faints = flags.String("faints", "", "exit when it was seen ready, as often as this file has bytes")
 		deaf   = flags.Bool("deaf", false, "ignore SIGTERM")
 		slow   = flags.Duration("slow", 0, "time until ready")
 		envTo  = flags.String("env-to", "", "write the environment here")
@@ -99,6 +100,13 @@ func fake(args []string) int {
 	time.Sleep(*slow)
 	serveFake(name, *port)
 	trace(name, "serves")
+	if left, err := os.ReadFile(*faints); err == nil && len(left) > 0 {
+		if err := os.WriteFile(*faints, left[1:], 0o600); err != nil {
+			panic(err)
+		}
+		<-seen
+		return 4
+	}
 	for range term {
 		trace(name, "term")
 		if !*deaf {
@@ -109,6 +117,9 @@ func fake(args []string) int {
 	}
 	return 0
 }
+
+// seen tells that a fake has said that it is ready.
+var seen = make(chan struct{}, 1)
 
 func serveFake(name string, port int) {
 	network, address := "unix", name+":0"
@@ -122,7 +133,9 @@ func serveFake(name string, port int) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	ok := func(http.ResponseWriter, *http.Request) {}
+	ok := func(http.ResponseWriter, *http.Request) {
+		time.AfterFunc(50*time.Millisecond, func() { poke(seen) }) // when the answer has been read
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", ok)
 	mux.HandleFunc("/livez", ok)

@@ -66,6 +66,7 @@ type Periods struct {
 	Stable       time.Duration // 60s: a component that was up this long starts again with the first pause
 	CrashWindow  time.Duration // 60s: five exits within it are a crash loop
 	Leftover     time.Duration // 5s: how long processes of a killed supervisor may take to end
+	Steady       time.Duration // 1s: how long one that exited during a start must be ready again before that start is done
 	Idle         time.Duration // 10s: without any component until the supervisor ends
 }
 
@@ -86,6 +87,7 @@ func (p Periods) orDefault() Periods {
 		{&p.Stable, 60 * time.Second},
 		{&p.CrashWindow, 60 * time.Second},
 		{&p.Leftover, 5 * time.Second},
+		{&p.Steady, time.Second},
 		{&p.Idle, 10 * time.Second},
 	} {
 		if *f.field == 0 {

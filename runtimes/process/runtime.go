@@ -92,6 +92,13 @@ func (r *Runtime) Status(ctx context.Context, specs []runtimes.Spec) ([]runtimes
 	for _, s := range reply.Components {
 		known[s.Name] = s
 	}
+	if err != nil {
+		for name, saved := range loadState(r.dir, r.log).Components {
+			if saved.Process.PID > 0 {
+				known[name] = runtimes.Status{Name: name, State: runtimes.Stopped, Reason: "nobody stopped it: it ended with its supervisor, or with the machine"}
+			}
+		}
+	}
 	list := make([]runtimes.Status, 0, len(specs))
 	for _, spec := range specs {
 		s, ok := known[spec.Name]

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"kwokctl/runtimes"
 )
@@ -57,7 +58,8 @@ func (s *supervisor) serveStart(w http.ResponseWriter, r *http.Request) {
 	var (
 		out     = json.NewEncoder(w)
 		flush   = http.NewResponseController(w)
-		started = watcher{dir: s.dir, seen: map[string]bool{}, up: map[string]bool{}}
+		started = watcher{dir: s.dir, seen: map[string]bool{}, up: map[string]bool{}, died: map[string]bool{}}
+		steady  <-chan time.Time // when all have been ready for long enough; nil: they are when they are ready
 	)
 	w.Header().Set("Content-Type", "application/jsonl")
 	for {
@@ -70,8 +72,11 @@ func (s *supervisor) serveStart(w http.ResponseWriter, r *http.Request) {
 				_ = out.Encode(last)
 				return
 			}
+			if started.died[status.Name] {
+				steady = time.After(s.periods.Steady)
+			}
 		}
-		if ready {
+		if ready && steady == nil {
 			_ = out.Encode(startEvent{Done: true})
 			return
 		}
@@ -80,6 +85,8 @@ func (s *supervisor) serveStart(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-f.wake:
+		case <-steady:
+			steady = nil
 		case <-r.Context().Done():
 			return
 		}
@@ -90,7 +97,8 @@ func (s *supervisor) serveStart(w http.ResponseWriter, r *http.Request) {
 type watcher struct {
 	dir  string
 	seen map[string]bool // the first status of a component is how the request found it, and is no failure
-	up   map[string]bool // those that were ready once; when they exit, they are restarted and waited for
+	up   map[string]bool // those that were ready once; when they exit, they are restarted and waited for, once
+	died map[string]bool // those that did
 }
 
 func (s *watcher) judge(now runtimes.Status) *startEvent {
@@ -103,7 +111,8 @@ func (s *watcher) judge(now runtimes.Status) *startEvent {
 	case runtimes.Stopped:
 		return &startEvent{Error: "start " + name + ": it was stopped meanwhile"}
 	case runtimes.Exited, runtimes.CrashLoop:
-		if first || s.up[name] {
+		if first || s.up[name] && !s.died[name] {
+			s.died[name] = !first
 			return nil
 		}
 		log := logPath(s.dir, name)

@@ -115,6 +115,40 @@ func TestExitBeforeReady(t *testing.T) {
 	}
 }
 
+// TestExitAfterReady starts one that exits when it was ready, once or always, while another one takes its time.
+func TestExitAfterReady(t *testing.T) {
+	p := quick()
+	p.Steady = 400 * time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		times int
+		wants string
+	}{{"once", 1, ""}, {"twice", 2, "flaky: exit status 4"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, p, fakeSpec("flaky", nil, "--faints", "faints", "--lines", "1"), fakeSpec("another", nil, "--slow", "1s"))
+			if err := os.WriteFile(filepath.Join(w.dir, "faints"), make([]byte, tt.times), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, began := "", time.Now()
+			err := w.start()
+			if exit := (*runtimes.ExitError)(nil); errors.As(err, &exit) {
+				got = exit.Component + ": " + exit.Reason
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if got != tt.wants {
+				t.Errorf("got %q, want %q", got, tt.wants)
+			}
+			if took := time.Since(began); tt.wants != "" && took > time.Second {
+				t.Errorf("took %s, as long as another one", took)
+			}
+			if s := w.status("flaky"); tt.wants == "" && (s.State != runtimes.Ready || s.Restarts != 1) {
+				t.Errorf("status %+v", s)
+			}
+		})
+	}
+}
+
 func (w *world) mustStartSome(names ...string) {
 	w.Helper()
 	var some []runtimes.Spec

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"kwokctl/internal/files"
 )
 
 const (
@@ -22,6 +24,9 @@ const (
 	// limits how many fit on a laptop; at work, processor time is what everybody waits for.
 	idleGC = 75
 	busyGC = 200
+	loadGC = 400 // while all objects are read, which takes the collector a sixth of the time
+
+	loadMemory = 8 << 30 // bytes that must be free for that
 )
 
 // settle gives back, once the start is over, what only the start needed, and from then on paces the collector. The
@@ -41,7 +46,11 @@ func settle(bounded bool) {
 		for at := range time.Tick(lookTime) {
 			if paced && !grown && collections() > startGCs {
 				grown = true
-				debug.SetGCPercent(busyGC)
+				percent := busyGC
+				if files.FreeMemory() > loadMemory {
+					percent = loadGC
+				}
+				debug.SetGCPercent(percent)
 				limit(math.MaxInt64)
 			}
 			if start := at.Sub(began); start > settleTime && (!grown || start > grownTime) {

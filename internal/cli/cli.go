@@ -215,23 +215,31 @@ func newRoot(env *Env) *cobra.Command {
 		newKectl(env, "kectl", "Read and write objects in etcd, without the API server"),
 		newHack(env),
 	)
+	strict(root)
+	completeFlags(env, root)
+	refuseLines(root)
+	return root
+}
+
+// strict makes the commands of cobra's own fail for what is not there; they end well otherwise.
+func strict(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
-	if c, _, err := root.Find([]string{"completion"}); err == nil { // cobra's prints its help for a shell that it does not know
+	root.InitDefaultHelpCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.Args, c.RunE = group, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.InitDefaultHelpCmd()
-	if c, _, err := root.Find([]string{"help"}); err == nil { // cobra's ends well for a command that is not there
+	if c, _, err := root.Find([]string{"help"}); err == nil {
 		c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
 			topic, rest, err := root.Find(args)
 			if err == nil && topic.HasSubCommands() {
 				err = group(topic, rest)
 			}
-			return cmp.Or(err, topic.Help())
+			if err != nil {
+				return err
+			}
+			return topic.Help()
 		}
 	}
-	completeFlags(env, root)
-	refuseLines(root)
-	return root
 }
 
 // parent is a command that only groups others.

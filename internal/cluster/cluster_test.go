@@ -183,3 +183,20 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// TestWaves holds that the controller-manager waits for the others when there are many objects, and not otherwise.
+func TestWaves(t *testing.T) {
+	for size, want := range map[int64]int{0: 0, manyObjects: 0, manyObjects + 1: 1} {
+		c := stopped(t, map[string]string{"etcd/member/snap/db": ""})
+		if err := os.Truncate(filepath.Join(c.Dir, "etcd", "member", "snap", "db"), size); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.plan(nil); err != nil {
+			t.Fatal(err)
+		}
+		first, then := c.waves()
+		if len(first)+len(then) != 5 || len(then) != want || want > 0 && then[0].Name != "kube-controller-manager" {
+			t.Errorf("%d bytes: %d start first, and then %v", size, len(first), then)
+		}
+	}
+}

@@ -92,7 +92,7 @@ func (h Home) examineMachine(kubeconfigPath string) []Finding {
 			r.problem("chmod go-w it, or set $KWOK_WORKDIR to a directory of your own", "%v", err)
 		}
 	}
-	if free := freeMemory(); free > 0 && free < clusterMemory {
+	if free := files.FreeMemory(); free > 0 && free < clusterMemory {
 		r.warning("end something, or stop a cluster", "only %d MiB of memory are free; a cluster takes about %d", free>>20, uint64(clusterMemory)>>20)
 	}
 	h.examineDirectories(r)
@@ -106,21 +106,6 @@ func (h Home) examineMachine(kubeconfigPath string) []Finding {
 
 // clusterMemory is about what a small cluster takes, in bytes.
 const clusterMemory = 400 << 20
-
-// freeMemory is what can be had without swapping, or 0 where that is not known.
-func freeMemory() (bytes uint64) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		var kib uint64
-		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
-			return kib << 10
-		}
-	}
-	return 0
-}
 
 // examineDirectories looks for what is among clusters and is none.
 func (h Home) examineDirectories(r *report) {

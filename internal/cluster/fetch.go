@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"kwokctl/internal/download"
 	"kwokctl/runtimes"
 	"kwokctl/runtimes/docker"
+	"kwokctl/runtimes/process"
 )
 
 // Fetching is the state, told to an Observe, of a program that is being fetched. Its reason says how far it is.
@@ -144,10 +144,7 @@ func (l location) says(ctx context.Context, path, version string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sayTime)
 	defer cancel()
-	ask := exec.CommandContext(ctx, path, "--version")
-	ask.Args[0] = l.component
-	ask.WaitDelay = time.Second
-	out, err := ask.Output()
+	out, err := process.OutputOf(ctx, path, l.component, "--version")
 	if err != nil {
 		return fmt.Errorf("%s: ask for its version: %w", l.from, err)
 	}

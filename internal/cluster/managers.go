@@ -93,10 +93,17 @@ func (c *Cluster) replaceDir(dir string, made map[string][]byte) error {
 	return os.Rename(path+".new", path)
 }
 
+// manyObjects is the size of etcd's database, in bytes, of some ten thousand pods.
+const manyObjects = 32 << 20
+
 // waves splits the components in those that start first, and those that start when the manifests are applied, with
-// those that need them.
+// those that need them. When there are many objects, the controller-manager is one of these: it is ready before it has
+// read them, which takes the processors from those that are not.
 func (c *Cluster) waves() (first, then []runtimes.Spec) {
 	late := slices.Clone(c.last)
+	if used, _ := c.etcdUse(); used > manyObjects {
+		late = append(late, "kube-controller-manager")
+	}
 	for _, s := range c.specs { // in the order of need
 		if slices.ContainsFunc(s.Needs, func(n string) bool { return slices.Contains(late, n) }) {
 			late = append(late, s.Name)

@@ -152,6 +152,40 @@ func TestOwnLeasesOfBefore(t *testing.T) {
 	}
 }
 
+// TestRenewalsBehindTheStart reads nodes and, later or never, pods: renewals wait for that, but not for ever.
+func TestRenewalsBehindTheStart(t *testing.T) {
+	for name, read := range map[string]bool{"soon": true, "never": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 40)
+			known := map[string]lease{}
+			var all []any
+			for i := range 100 {
+				all = append(all, newNode(i, i+1))
+				known[fmt.Sprint("n", i)] = lease{version: "7", holder: b.id, renewed: b.time.Add(-time.Hour), duration: 40 * time.Second}
+			}
+			b.take(batch{leases: known})
+			b.epoch(nodes, all...)
+			b.pass(5 * time.Second)
+			if got := b.f.count("PUT " + leasePath); got != 0 {
+				t.Errorf("%d leases are renewed before the pods are read", got)
+			}
+			if read {
+				b.epoch(pods)
+			} else {
+				b.pass(5 * time.Second)
+			}
+			b.pass(5 * time.Second)
+			if got := b.f.count("PUT " + leasePath); got < 30 || got > 70 {
+				t.Errorf("%d of 100 leases are renewed in half a round", got)
+			}
+			b.pass(5500 * time.Millisecond)
+			if got := b.f.count("PUT " + leasePath); got < 100 {
+				t.Errorf("%d of 100 leases are renewed in a round", got)
+			}
+		})
+	}
+}
+
 func TestEvenRenewals(t *testing.T) {
 	r := newRing(40*time.Second, time.Unix(0, 0))
 	for i := range 5000 {

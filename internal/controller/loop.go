@@ -173,6 +173,9 @@ func (l *loop) wake() {
 func (l *loop) turn() {
 	l.w.advance(l.now, func(i uint32) { l.fire(i) })
 	if l.ring != nil && l.leasesRead {
+		if !l.ready.Load() && l.now.Sub(l.started) < l.leaseDuration/4 {
+			l.ring.due = l.now.Add(bucketLength) // renewals have time, and would slow down what there is to read
+		}
 		l.ring.advance(l.now, func(n *node) {
 			// One that still waits from the round before is not due twice: a backlog would feed itself.
 			if n.held && n.lease.version != "" && !n.trying {

@@ -53,6 +53,9 @@ func (r *Runtime) Uninstall(context.Context, []runtimes.Spec) error { return nil
 // Output fails: processes are not supported here.
 func Output(context.Context, string, ...string) ([]byte, error) { return nil, unsupported() }
 
+// OutputOf fails: processes are not supported here.
+func OutputOf(context.Context, string, string, ...string) ([]byte, error) { return nil, unsupported() }
+
 // Supervise fails: processes are not supported here.
 func Supervise(context.Context, string, *slog.Logger, Periods) error { return unsupported() }
 

@@ -13,20 +13,25 @@ import (
 	"strings"
 )
 
-// Output runs an embedded program to its end, in a process of its own that ends with this one, and returns what it
-// wrote to standard output. A program that fails gives its last line as the error.
+// Output runs an embedded program, see OutputOf.
 func Output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own binary: %w", err)
 	}
+	return OutputOf(ctx, self, name, args...)
+}
+
+// OutputOf runs the program at path under a name to its end, in a process of its own that ends with this one, and returns
+// what it wrote to standard output. A program that fails gives its last line as the error.
+func OutputOf(ctx context.Context, path, name string, args ...string) ([]byte, error) {
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, self)
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Args = append([]string{name}, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = cleanEnvironment(), &out, &errs, ownGroup()
 	runtime.LockOSThread() // the kernel ends the process with the thread that started it
 	defer runtime.UnlockOSThread()
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -186,6 +186,43 @@ func TestRenewalsBehindTheStart(t *testing.T) {
 	}
 }
 
+// TestSparedRenewals renews leases half as often while pods wait for the server, and none later than at half of its time.
+func TestSparedRenewals(t *testing.T) {
+	renewals := func(waiting int) int {
+		b := newBench(t, 40)
+		known := map[string]lease{}
+		var all []any
+		for i := range 100 {
+			all = append(all, newNode(i, i+1))
+			known[fmt.Sprint("n", i)] = lease{version: "7", holder: b.id, renewed: b.time, duration: 40 * time.Second}
+		}
+		b.take(batch{leases: known})
+		b.epoch(nodes, all...)
+		var wait []any
+		for i := range waiting {
+			wait = append(wait, newPod(i, i+1))
+		}
+		b.feed(pods, wait...) // none is played before all are read
+		b.pass(31 * time.Second)
+		before := b.f.count("PUT " + leasePath)
+		for range 40 {
+			b.pass(time.Second)
+			for _, n := range b.nodes {
+				if age := b.time.Sub(n.lease.renewed); age > 20500*time.Millisecond {
+					t.Fatalf("a lease is %s old", age)
+				}
+			}
+		}
+		return b.f.count("PUT "+leasePath) - before
+	}
+	if got := renewals(0); got < 390 || got > 410 {
+		t.Errorf("idle: %d renewals of 100 leases in 40 s", got)
+	}
+	if got := renewals(2 * maxLimit); got < 190 || got > 210 {
+		t.Errorf("busy: %d renewals of 100 leases in 40 s", got)
+	}
+}
+
 func TestEvenRenewals(t *testing.T) {
 	r := newRing(40*time.Second, time.Unix(0, 0))
 	for i := range 5000 {

@@ -178,7 +178,7 @@ func (l *loop) turn() {
 		}
 		l.ring.advance(l.now, func(n *node) {
 			// One that still waits from the round before is not due twice: a backlog would feed itself.
-			if n.held && n.lease.version != "" && !n.trying {
+			if n.held && n.lease.version != "" && !n.trying && !l.spares(n) {
 				l.tryLease(n)
 			}
 		})

@@ -221,6 +221,12 @@ func (l *loop) tryLease(n *node) {
 	l.leaseQueue = append(l.leaseQueue, n)
 }
 
+// spares reports whether the renewal of a lease is left to the next round: at the second half of its duration it is early
+// enough, when objects wait for the server.
+func (l *loop) spares(n *node) bool {
+	return l.waiting[vital]+l.waiting[normal] > maxLimit && l.now.Sub(n.lease.renewed) < l.leaseDuration*3/8
+}
+
 // presume reports whether a new node may be played before its lease is made: when it has none and nobody is known who
 // could make one. Of all that a new node needs the lease is the least urgent, as its status counts as a heartbeat.
 func (l *loop) presume(n *node) bool {

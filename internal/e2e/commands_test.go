@@ -295,8 +295,9 @@ func testKubeconfigForOthers(t *testing.T, w *world) {
 	}
 }
 
-func TestCompletion(t *testing.T) {
-	w := newWorld(t)
+func TestCompletion(t *testing.T) { inProcessesAndContainers(t, testCompletion) }
+
+func testCompletion(t *testing.T, w *world) {
 	w.create("a")
 	w.ok("scale", "node", "--name", "a", "--replicas", "2")
 	for _, tt := range []struct{ args, want string }{

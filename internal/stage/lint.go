@@ -41,6 +41,9 @@ func Check(stages []*api.Stage) error {
 		if m, ok := twice[s]; ok {
 			return &StageError{Stage: s.Metadata.Name, File: s.File, Err: m}
 		}
+		if s.Spec.ResourceRef.Kind == "" {
+			return &StageError{Stage: s.Metadata.Name, File: s.File, Err: Mistake{"spec.resourceRef.kind", "missing"}}
+		}
 		if s.Spec.Selector == nil { // it matches nothing, but what it says is to be right
 			all := *s
 			all.Spec.Selector = &api.Selector{}

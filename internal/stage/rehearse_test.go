@@ -207,6 +207,7 @@ func TestCheck(t *testing.T) {
 		{one, ""},
 		{one + strings.Replace(one, "kind: Pod", "kind: Node", 1), ""},
 		{one + strings.Replace(one, "name: a", "name: b", 1) + one, `f.yaml: stage a: metadata.name: "a" is a stage at f.yaml:2 already`},
+		{strings.Replace(one, "kind: Pod", "apiGroup: v1", 1), "f.yaml: stage a: spec.resourceRef.kind: missing"},
 		{strings.Replace(one, ": 5", ": -5", 1), "f.yaml: stage a: spec.delay.durationMilliseconds: -5 is negative"},
 		{strings.Replace(one, ": 2", ": -2", 1), "f.yaml: stage a: spec.delay.jitterDurationMilliseconds: -2 is negative"},
 		{strings.Replace(one, "delay:", "weight: -1, delay:", 1), "f.yaml: stage a: spec.weight: -1 is negative"},

@@ -202,9 +202,9 @@ func (w *world) sameState(name string, want, got map[string]any) {
 
 // TestReplayOfDamage plays files that are cut or damaged. What was cut is played up to there; what is damaged is
 // refused, and nothing is touched.
-func TestReplayOfDamage(t *testing.T) { inProcessesAndContainers(t, testReplayOfDamage) }
-
-func testReplayOfDamage(t *testing.T, w *world) {
+func TestReplayOfDamage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	w.create("kwok")
 	const made = "\n  kind: Node\n" // what creates a node has it
 	path := filepath.Join(w.home, "run.yaml.gz")

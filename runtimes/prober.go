@@ -37,14 +37,14 @@ type Pace struct {
 	Patience    time.Duration // the longest wait for an answer
 }
 
-// aliveTime is how long a component that cannot be asked has to last until it counts as ready: most that cannot run at all
-// end sooner.
-const aliveTime = time.Second
+// Steady is how long a component that cannot be asked, or that has exited during a start, has to last until it counts as
+// ready: most that cannot run at all end sooner.
+const Steady = time.Second
 
 // UntilReady asks whether the component is ready until it is, and tells each answer, nil for a good one. It returns
 // false when ctx ended or tell returned false.
 func (p *Prober) UntilReady(ctx context.Context, pace Pace, tell func(error) bool) bool {
-	if p.probe.Ready == "" && !Pause(ctx, aliveTime) {
+	if p.probe.Ready == "" && !Pause(ctx, Steady) {
 		return false
 	}
 	began := time.Now()

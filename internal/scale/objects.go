@@ -154,9 +154,8 @@ func freeIndices(present []metav1.PartialObjectMetadata, n int) []int {
 		if text == "" {
 			text = o.Name[strings.LastIndexByte(o.Name, '-')+1:]
 		}
-		if index, err := strconv.Atoi(text); err == nil {
-			taken[index] = true
-		}
+		index, _ := strconv.Atoi(text) // a name without a serial number was given the first
+		taken[index] = true
 	}
 	free := make([]int, 0, n)
 	for i := 0; len(free) < n; i++ {

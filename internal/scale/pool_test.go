@@ -120,8 +120,11 @@ func TestIndicesOfPools(t *testing.T) {
 		name     string
 		replicas int
 		pool     bool
-	}{{"plain", 2, false}, {"a", 2, true}, {"b", 3, true}, {"a", 4, true}, {"b", 1, true}, {"c", 5, true}} {
+	}{{"plain", 1, false}, {"a", 2, true}, {"b", 3, true}, {"a", 4, true}, {"b", 1, true}, {"c", 5, true}} {
 		job := Job{Kind: "node", Name: step.name, Replicas: step.replicas, SerialLength: 1, Resource: resource}
+		if step.replicas == 1 && !step.pool {
+			job.SerialLength = 0 // then its name has no number
+		}
 		if step.pool {
 			job.Pool = &api.NodePool{Replicas: step.replicas}
 		}
@@ -137,7 +140,7 @@ func TestIndicesOfPools(t *testing.T) {
 		}
 		got[index] = o.Name
 	}
-	if len(got) != 12 || got["0"] != "plain-0" || got["11"] == "" {
+	if len(got) != 11 || got["0"] != "plain" || got["10"] == "" {
 		t.Errorf("%v", got)
 	}
 }

@@ -24,9 +24,6 @@ const tailLines = 400
 // tellTime is how long an engine may take to tell of a death that we have seen the signs of.
 const tellTime = time.Second
 
-// steadyTime is how long one that exited during a start must be ready again until that start is done.
-const steadyTime = time.Second
-
 // Start implements runtimes.Runtime. It does not wait for one to be ready before it starts the next: each waits inside
 // for what it needs.
 func (r *Runtime) Start(ctx context.Context, specs []runtimes.Spec, observe func(runtimes.Status)) error {
@@ -159,7 +156,7 @@ func (w *watch) tell(s runtimes.Status) {
 	}
 }
 
-// wait returns when all are ready, or one has died before it was. Some are started already.
+// wait returns when all are ready, or one has died before it was, or twice. Some are started already.
 func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []runtimes.Spec) error {
 	w.answers, w.asked = make(chan answer), make(chan error, 2*len(w.specs)+1)
 	go w.ask(ctx, started)
@@ -175,7 +172,7 @@ func (w *watch) wait(ctx context.Context, deaths client.EventsResult, started []
 			if a.Error == "" && !w.ready[a.Name] {
 				w.ready[a.Name] = true
 				if died[a.Name] {
-					steady = time.After(steadyTime)
+					steady = time.After(runtimes.Steady)
 				}
 				w.tell(runtimes.Status{Name: a.Name, State: runtimes.Ready, Started: w.began, Took: time.Since(w.began)})
 				if err := w.next(ctx); err != nil {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"kwokctl/runtimes"
 )
 
 // SuperviseApplet is the name the binary is called by to be the supervisor.
@@ -87,7 +89,7 @@ func (p Periods) orDefault() Periods {
 		{&p.Stable, 60 * time.Second},
 		{&p.CrashWindow, 60 * time.Second},
 		{&p.Leftover, 5 * time.Second},
-		{&p.Steady, time.Second},
+		{&p.Steady, runtimes.Steady},
 		{&p.Idle, 10 * time.Second},
 	} {
 		if *f.field == 0 {

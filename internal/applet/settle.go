@@ -17,8 +17,8 @@ const (
 	grownTime   = 20 * time.Second       // and one with a large heap after this
 	lookTime    = 100 * time.Millisecond // between looks at how often the collector ran
 	startGCs    = 4                      // more often than that it does not run in a start with few objects
-	paceTime    = 500 * time.Millisecond // between looks at how busy it is
-	calmLooks   = 6                      // after as many of them without work it counts as idle again
+	paceTime    = 200 * time.Millisecond // between looks at how busy it is
+	calmLooks   = 15                     // after as many of them without work it counts as idle again
 
 	// The collector's settings, in per cent of the live heap. Clusters idle more than they work, and memory is what
 	// limits how many fit on a laptop; at work, processor time is what everybody waits for.
@@ -29,11 +29,10 @@ const (
 	loadMemory = 8 << 30 // bytes that must be free for that
 )
 
-// settle gives back, once the start is over, what only the start needed, and from then on paces the collector. The
-// supervisor's environment turns the collector off (see components.environment), which makes the start a third
-// shorter. A cluster with so many objects that its heap stays at the limit of a start would only collect from then on:
-// there the collector gets room at once. What the user has set stays. A program that bounds its memory itself has no
-// other limit.
+// settle paces the collector of a program. The supervisor's environment turns it off (see components.environment), which
+// makes the start a third shorter. A cluster with so many objects that its heap stays at the limit of a start would
+// only collect from then on: there the collector gets room at once. What the user has set stays. A program that bounds
+// its memory itself has no other limit.
 func settle(bounded bool) {
 	paced := os.Getenv("GOGC") == "off"
 	limit := func(int64) {}
@@ -59,14 +58,17 @@ func settle(bounded bool) {
 		}
 		limit(math.MaxInt64)
 		if paced {
-			debug.SetGCPercent(idleGC)
-		}
-		debug.FreeOSMemory()
-		forgetStart()
-		if paced {
 			pace()
+		} else {
+			giveBack()
 		}
 	}()
+}
+
+// giveBack frees what only work that is over has needed.
+func giveBack() {
+	debug.FreeOSMemory()
+	forgetStart()
 }
 
 // collections is how often the collector has run.
@@ -76,11 +78,28 @@ func collections() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// pace chooses between the two settings of the collector for ever, by the share of a processor that the process
-// takes. Work is noticed at once, its end only when it has lasted.
+// pace chooses for ever between idling and working, by the share of a processor that the process takes. Work is noticed
+// at once, its end only when it has lasted. One that idles has one thread for Go: every timer that fires would wake
+// others to look for more to do, and with twenty clusters that alone takes a sixth of two processors.
 func pace() {
 	const busy = 0.3
-	before, working, calm := processorTime(), false, 0
+	threads := os.Getenv("GOMAXPROCS") == ""
+	work := func() {
+		debug.SetGCPercent(busyGC)
+		if threads {
+			runtime.SetDefaultGOMAXPROCS()
+		}
+	}
+	rest := func() {
+		debug.SetGCPercent(idleGC)
+		giveBack()
+		if threads {
+			runtime.GOMAXPROCS(1)
+		}
+	}
+	work()
+	working, calm := true, 0
+	before := processorTime()
 	for range time.Tick(paceTime) {
 		now := processorTime()
 		if (now - before).Seconds() > busy*paceTime.Seconds() {
@@ -92,11 +111,11 @@ func pace() {
 		switch {
 		case calm == 0 && !working:
 			working = true
-			debug.SetGCPercent(busyGC)
-		case calm == calmLooks && working:
+			work()
+		case calm >= calmLooks && working:
 			working = false
-			debug.SetGCPercent(idleGC)
-			runtime.GC()
+			rest()
+			before = processorTime() // without what that took
 		}
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -198,5 +199,21 @@ func TestWaves(t *testing.T) {
 		if len(first)+len(then) != 5 || len(then) != want || want > 0 && then[0].Name != "kube-controller-manager" {
 			t.Errorf("%d bytes: %d start first, and then %v", size, len(first), then)
 		}
+	}
+}
+
+// TestFirstPort holds that clusters of different work directories, which know nothing of each other, rarely look for
+// ports at the same place.
+func TestFirstPort(t *testing.T) {
+	seen := map[int]bool{}
+	for i := range 1000 {
+		first := Home{Dir: fmt.Sprintf("/home/user%d/.kwok", i)}.firstPort()
+		if first <= minPort || first > maxPort {
+			t.Fatalf("port %d, want one of %d to %d", first, minPort+1, maxPort)
+		}
+		seen[first] = true
+	}
+	if len(seen) < 950 {
+		t.Errorf("1,000 directories begin at %d ports", len(seen))
 	}
 }

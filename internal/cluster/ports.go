@@ -27,7 +27,7 @@ const (
 func (h Home) firstPort() int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(h.Dir)) // never fails
-	return maxPort - int(hash.Sum32()%((maxPort-minPort)/100))*100
+	return maxPort - int(hash.Sum32()%(maxPort-minPort))
 }
 
 // choosePorts fills in the ports of a new cluster. Ports that other clusters have are theirs, even while those are

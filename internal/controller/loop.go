@@ -97,7 +97,7 @@ type delayedLease struct {
 }
 
 const (
-	idleTicks   = 5                // of the wheel, between two looks at it when nothing is due
+	idleTicks   = 20               // of the wheel, between two looks at what is due without it
 	echoTimeout = 30 * time.Second // after which we ask for what the watch did not bring
 )
 
@@ -133,9 +133,9 @@ func newLoop(ctx context.Context, cfg config, do Doer, find finder, st *stats, l
 
 // run turns until ctx ends.
 func (l *loop) run() {
-	tick := time.NewTicker(tickLength)
-	defer tick.Stop()
-	fast := true
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var at int64 // tick at which it fires
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -146,15 +146,16 @@ func (l *loop) run() {
 		case r := <-l.results:
 			l.wake()
 			l.finish(r)
-		case <-tick.C:
+		case <-timer.C:
 			l.wake()
+			at = 0
 		case c := <-l.ping:
 			close(c)
 		}
 		l.turn()
-		if near := l.w.near(idleTicks + 1); near != fast { // nothing is due: wake up less often
-			fast = near
-			tick.Reset(map[bool]time.Duration{true: tickLength, false: idleTicks * tickLength}[near])
+		if next := l.w.next(idleTicks); next != at {
+			at = next
+			timer.Reset(timeOf(at).Sub(l.clock()))
 		}
 	}
 }

@@ -48,10 +48,14 @@ func TestWheelFiresOnTime(t *testing.T) {
 		}
 	}
 	for len(due) > 0 {
-		now = now.Add(50 * time.Millisecond)
+		at := w.next(idleTicks)
+		if at <= tickOf(now) || at > tickOf(now)+idleTicks {
+			t.Fatalf("the next look is %d ticks from now", at-tickOf(now))
+		}
+		now = timeOf(at)
 		w.advance(now, func(i uint32) {
 			d, ok := due[i]
-			if !ok || d > tickOf(now) || tickOf(now)-d > 5 {
+			if !ok || d != at {
 				t.Fatalf("fired %d ticks off (known: %v)", tickOf(now)-d, ok)
 			}
 			delete(due, i)

@@ -48,14 +48,15 @@ func (w *wheel) place(i uint32, due int64) {
 	}
 }
 
-// near reports whether an entry may be due within so many ticks.
-func (w *wheel) near(ticks int64) bool {
-	for at := w.now + 1; at <= w.now+ticks; at++ {
+// next is the tick at which an entry may be due, or the last of so many when none is.
+func (w *wheel) next(ticks int64) int64 {
+	at := w.now + 1
+	for ; at < w.now+ticks; at++ {
 		if at&(slots-1) == 0 || w.t.first(w.heads[0][at&(slots-1)]) != 0 { // a coarser slot is looked into
-			return true
+			break
 		}
 	}
-	return false
+	return at
 }
 
 // advance calls fire with each entry that is due by now, unlinked.

@@ -74,20 +74,26 @@ func Run(name string, args []string) int {
 	return run()
 }
 
-// component runs a server that is to wait for what it needs: everything up to here costs time and needs nothing.
-func component(cmd *cobra.Command) int {
-	settle(false)
+// enter waits until a server has what it needs: everything before that costs time and needs nothing. The start, as far
+// as memory is concerned, begins then.
+func enter(name string, bounded bool) bool {
 	if err := runtimes.WaitGate(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return false
+	}
+	settle(bounded)
+	return true
+}
+
+func component(cmd *cobra.Command) int {
+	if !enter(cmd.Name(), false) {
 		return 1
 	}
 	return cli.Run(cmd)
 }
 
 func etcd() int {
-	settle(false)
-	if err := runtimes.WaitGate(); err != nil {
-		fmt.Fprintf(os.Stderr, "etcd: %v\n", err)
+	if !enter("etcd", false) {
 		return 1
 	}
 	etcdmain.Main(os.Args)
@@ -127,9 +133,7 @@ func kubectl() int {
 }
 
 func kwok() int {
-	settle(true)
-	if err := runtimes.WaitGate(); err != nil {
-		fmt.Fprintf(os.Stderr, "kwok: %v\n", err)
+	if !enter("kwok", true) {
 		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

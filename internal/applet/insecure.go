@@ -16,14 +16,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"kwokctl/internal/kube"
-	"kwokctl/runtimes"
 )
 
 // insecureProxy serves the API, on the loopback address unless it is told another one, without TLS and without asking who calls.
 func insecureProxy() int {
-	settle(false)
-	if err := runtimes.WaitGate(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+	if !enter(os.Args[0], false) {
 		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

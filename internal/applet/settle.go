@@ -24,15 +24,14 @@ const (
 	// limits how many fit on a laptop; at work, processor time is what everybody waits for.
 	idleGC = 75
 	busyGC = 200
-	loadGC = 400 // while all objects are read, which takes the collector a sixth of the time
 
-	loadMemory = 8 << 30 // bytes that must be free for that
+	loadShare = 6 // so much of the free memory may be taken while many objects are read: by three programs, half of it
 )
 
 // settle paces the collector of a program. The supervisor's environment turns it off (see components.environment), which
 // makes the start a third shorter. A cluster with so many objects that its heap stays at the limit of a start would
-// only collect from then on: there the collector gets room at once. What the user has set stays. A program that bounds
-// its memory itself has no other limit.
+// only collect from then on: there all of them are read before it runs again, if memory allows it. What the user has
+// set stays. A program that bounds its memory itself has no other limit.
 func settle(bounded bool) {
 	paced := os.Getenv("GOGC") == "off"
 	limit := func(int64) {}
@@ -41,15 +40,16 @@ func settle(bounded bool) {
 	}
 	limit(startMemory)
 	go func() {
-		began, grown := time.Now(), false
+		began, grown, most := time.Now(), false, uint64(startGCs)
 		for at := range time.Tick(lookTime) {
-			if paced && !grown && collections() > startGCs {
-				grown = true
-				percent := busyGC
-				if files.FreeMemory() > loadMemory {
-					percent = loadGC
-				}
-				debug.SetGCPercent(percent)
+			switch count, live := collections(); {
+			case !paced || !grown && count <= most && live < startMemory/2:
+			case !grown:
+				grown, most = true, count+1 // it may be running now
+				limit(max(startMemory, int64(files.FreeMemory()/loadShare)))
+			case count > most: // that was not enough
+				most = math.MaxUint64
+				debug.SetGCPercent(busyGC)
 				limit(math.MaxInt64)
 			}
 			if start := at.Sub(began); start > settleTime && (!grown || start > grownTime) {
@@ -65,17 +65,17 @@ func settle(bounded bool) {
 	}()
 }
 
+// collections is how often the collector has run, and the bytes that it left the last time.
+func collections() (count, live uint64) {
+	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64(), sample[1].Value.Uint64()
+}
+
 // giveBack frees what only work that is over has needed.
 func giveBack() {
 	debug.FreeOSMemory()
 	forgetStart()
-}
-
-// collections is how often the collector has run.
-func collections() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 // pace chooses for ever between idling and working, by the share of a processor that the process takes. Work is noticed
@@ -92,13 +92,12 @@ func pace() {
 	}
 	rest := func() {
 		debug.SetGCPercent(idleGC)
-		giveBack()
 		if threads {
 			runtime.GOMAXPROCS(1)
 		}
 	}
 	work()
-	working, calm := true, 0
+	working, calm, started := true, 0, false
 	before := processorTime()
 	for range time.Tick(paceTime) {
 		now := processorTime()
@@ -114,8 +113,12 @@ func pace() {
 			work()
 		case calm >= calmLooks && working:
 			working = false
+			if !started {
+				started = true
+				giveBack()
+				before = processorTime() // without what that took
+			}
 			rest()
-			before = processorTime() // without what that took
 		}
 	}
 }

@@ -26,7 +26,7 @@ func BenchmarkPod(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		o, _, err := decode(pods, raw)
+		o, err := decode(pods, raw)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func BenchmarkPod(b *testing.B) {
 		if raw, err = done.Marshal(); err != nil {
 			b.Fatal(err)
 		}
-		if o, _, err = decode(pods, raw); err != nil {
+		if o, err = decode(pods, raw); err != nil {
 			b.Fatal(err)
 		}
 		bench.take(batch{kind: pods, events: []event{{obj: o}}})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kwokctl/internal/api"
 	"kwokctl/internal/kube"
@@ -100,32 +99,32 @@ func (k kind) lane() lane {
 	return normal
 }
 
-// decode reads an object without its managedFields. end tells the bookmark that closes the initial state.
-func decode(k kind, raw []byte) (obj stage.Object, end bool, err error) {
+// decode reads an object without its managedFields.
+func decode(k kind, raw []byte) (obj stage.Object, err error) {
 	switch k {
 	case pods:
 		p := &corev1.Pod{}
 		if err := p.Unmarshal(raw); err != nil {
-			return nil, false, fmt.Errorf("decode pod: %w", err)
+			return nil, fmt.Errorf("decode pod: %w", err)
 		}
 		p.ManagedFields = nil
 		obj = stage.NewPod(p)
 	case nodes:
 		n := &corev1.Node{}
 		if err := n.Unmarshal(raw); err != nil {
-			return nil, false, fmt.Errorf("decode node: %w", err)
+			return nil, fmt.Errorf("decode node: %w", err)
 		}
 		n.ManagedFields = nil
 		obj = stage.NewNode(n)
 	default:
 		t, err := stage.Decode(raw)
 		if err != nil {
-			return nil, false, fmt.Errorf("decode object: %w", err)
+			return nil, fmt.Errorf("decode object: %w", err)
 		}
 		if meta, ok := t.Tree()["metadata"].(map[string]any); ok {
 			delete(meta, "managedFields")
 		}
 		obj = t
 	}
-	return obj, obj.Meta().Annotations[metav1.InitialEventsAnnotationKey] == "true", nil
+	return obj, nil
 }

@@ -159,7 +159,7 @@ func (l *loop) act(i uint32, in lane) {
 		l.fetch(i, in)
 		return
 	}
-	o, _, err := decode(e.kind, body)
+	o, err := decode(e.kind, body)
 	if err != nil { // our own bytes: cannot happen, and the server knows better
 		l.t.dropBody(i)
 		l.fetch(i, in)

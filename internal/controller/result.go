@@ -141,7 +141,7 @@ func (l *loop) look(i uint32, within time.Duration) {
 		l.enqueue(i, rest2)
 		return
 	}
-	o, _, err := decode(e.kind, body)
+	o, err := decode(e.kind, body)
 	if err != nil {
 		l.t.dropBody(i)
 		l.enqueue(i, rest2)

@@ -160,14 +160,14 @@ func (k kind) accept() string {
 // object reads the body of a reply.
 func (k kind) object(body []byte) (stage.Object, error) {
 	if k.json() {
-		obj, _, err := decode(k, body)
+		obj, err := decode(k, body)
 		return obj, err
 	}
 	raw, err := open(body)
 	if err != nil {
 		return nil, err
 	}
-	obj, _, err := decode(k, raw)
+	obj, err := decode(k, raw)
 	return obj, err
 }
 

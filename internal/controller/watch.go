@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kwokctl/internal/api"
@@ -59,7 +60,6 @@ type reader struct {
 	opened  bool      // a watch or a list was answered
 	version string    // resume here; "" begins an epoch
 	fresh   time.Time // when the last epoch was begun
-	paged   bool      // the server cannot stream the initial state
 }
 
 // maxBatch bounds a batch.
@@ -153,48 +153,39 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// once opens one watch and reads it to its end.
+// once reads all there is, if we are to begin with that, opens one watch and reads it to its end.
 func (r *reader) once(ctx context.Context) error {
-	q := url.Values{"watch": {"true"}, "allowWatchBookmarks": {"true"}}
-	for k, v := range r.query {
-		q[k] = v
-	}
-	initial := r.version == ""
-	if initial && r.paged {
+	if r.version == "" {
 		if err := r.list(ctx); err != nil {
 			return err
 		}
-		initial = false
-	}
-	if initial {
-		q.Set("sendInitialEvents", "true")
-		q.Set("resourceVersionMatch", "NotOlderThan")
-	} else {
-		q.Set("resourceVersion", r.version)
 	}
 	accept := protobufWatch
 	if r.kind.json() {
-		accept = "application/json"
+		accept = r.kind.accept()
 	}
-	body, rep := r.do.Open(ctx, r.path+"?"+q.Encode(), accept)
-	if body == nil {
-		switch rep.code {
-		case http.StatusGone:
-			return errExpired
-		case http.StatusNotFound:
-			return errNoKind
-		}
-		if initial && (rep.code == http.StatusUnprocessableEntity || rep.code == http.StatusBadRequest) {
-			r.paged = true
-		}
-		return rep.fault()
+	body, err := r.open(ctx, url.Values{"watch": {"true"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {r.version}}, accept)
+	if err != nil {
+		return err
 	}
 	defer body.Close()
-	r.opened = true
-	if initial && !r.send(ctx, batch{kind: r.kind, begin: true, where: r.where}) {
-		return ctx.Err()
-	}
 	return r.stream(ctx, body)
+}
+
+// open asks for the collection.
+func (r *reader) open(ctx context.Context, q url.Values, accept string) (io.ReadCloser, error) {
+	maps.Copy(q, r.query)
+	body, rep := r.do.Open(ctx, r.path+"?"+q.Encode(), accept)
+	switch {
+	case body != nil:
+		r.opened = true
+		return body, nil
+	case rep.code == http.StatusGone:
+		return nil, errExpired
+	case rep.code == http.StatusNotFound:
+		return nil, errNoKind
+	}
+	return nil, rep.fault()
 }
 
 func (r *reader) send(ctx context.Context, b batch) bool {
@@ -227,7 +218,7 @@ func (r *reader) stream(ctx context.Context, body io.Reader) (err error) {
 		if err := r.take(typ, raw, &b); err != nil {
 			return err
 		}
-		if b.end || len(b.events) >= maxBatch || len(b.events) > 0 && f.waits() {
+		if len(b.events) >= maxBatch || len(b.events) > 0 && f.waits() {
 			full := b
 			b = batch{kind: r.kind}
 			if !r.send(ctx, full) {
@@ -250,120 +241,115 @@ func (r *reader) take(typ string, raw []byte, b *batch) error {
 		}
 		return fmt.Errorf("read watch: %s", s.Message)
 	}
-	obj, end, err := decode(r.kind, raw)
+	obj, err := decode(r.kind, raw)
 	if err != nil {
 		return err
 	}
+	r.version = obj.Meta().Version
 	if typ == "BOOKMARK" {
-		b.end = end
-		r.version = obj.Meta().Version
 		return nil
-	}
-	// While the initial state streams in, there is no version to resume from: the events come in any order.
-	if r.version != "" {
-		r.version = obj.Meta().Version
 	}
 	b.events = append(b.events, event{gone: typ == "DELETED", obj: obj})
 	return nil
 }
 
-// list reads the initial state page by page.
+// pageLength is how many objects are asked for at once. The API server answers pages from its cache, for half of what a
+// stream of single events (sendInitialEvents) costs it: that copies each object.
+const pageLength = "1000"
+
+// list reads all there is, page by page.
 func (r *reader) list(ctx context.Context) error {
-	if !r.send(ctx, batch{kind: r.kind, begin: true, where: r.where}) {
-		return ctx.Err()
-	}
-	q := url.Values{"limit": {"500"}}
-	for k, v := range r.query {
-		q[k] = v
-	}
+	q := url.Values{"limit": {pageLength}}
 	for {
-		rep := r.do.Do(ctx, &request{lane: normal, method: http.MethodGet, path: r.path + "?" + q.Encode(), accept: r.kind.accept()})
-		if !rep.ok() {
-			switch rep.code {
-			case http.StatusGone:
-				return errExpired
-			case http.StatusNotFound:
-				return errNoKind
-			}
-			return rep.fault()
-		}
-		b := batch{kind: r.kind}
-		next, err := r.page(rep.body, &b)
+		body, err := r.open(ctx, q, r.kind.accept())
 		if err != nil {
 			return err
 		}
-		b.end = next == ""
-		if !r.send(ctx, b) {
-			return ctx.Err()
+		text, err := io.ReadAll(body)
+		_ = body.Close() // read to its end
+		if err != nil {
+			return fmt.Errorf("read list: %w", err)
 		}
-		if b.end {
+		events, next, err := r.page(text)
+		if err != nil {
+			return err
+		}
+		begin := !q.Has("continue")
+		for begin || len(events) > 0 {
+			n := min(len(events), maxBatch)
+			b := batch{kind: r.kind, begin: begin, where: r.where, events: events[:n], end: next == "" && n == len(events)}
+			if !r.send(ctx, b) {
+				return ctx.Err()
+			}
+			events, begin = events[n:], false
+		}
+		if next == "" {
 			return nil
 		}
 		q.Set("continue", next)
 	}
 }
 
-func (r *reader) page(body []byte, b *batch) (next string, err error) {
+// page decodes a page and returns where the next one begins. From the last one on there is a version to resume from.
+func (r *reader) page(body []byte) (events []event, next string, err error) {
+	var meta metav1.ListMeta
 	if r.kind.json() {
-		next, err = r.pageJSON(body, b)
+		events, meta, err = r.pageJSON(body)
 	} else {
-		next, err = r.pageProtobuf(body, b)
+		events, meta, err = r.pageProtobuf(body)
 	}
-	if next != "" {
-		r.version = "" // not before the last page
+	if err == nil && meta.ResourceVersion == "" { // every list has one; an empty answer would mean that all are gone
+		err = errors.New("read list: it has no resourceVersion")
 	}
-	return next, err
+	if err == nil && meta.Continue == "" {
+		r.version = meta.ResourceVersion
+	}
+	return events, meta.Continue, err
 }
 
-func (r *reader) pageJSON(body []byte, b *batch) (next string, err error) {
+func (r *reader) pageJSON(body []byte) (events []event, meta metav1.ListMeta, err error) {
 	var l struct {
 		APIVersion, Kind string
 		Metadata         metav1.ListMeta
 		Items            []json.RawMessage
 	}
 	if err := json.Unmarshal(body, &l); err != nil {
-		return "", fmt.Errorf("decode list: %w", err)
+		return nil, meta, fmt.Errorf("decode list: %w", err)
 	}
 	for _, item := range l.Items {
-		obj, _, err := decode(r.kind, item)
+		obj, err := decode(r.kind, item)
 		if err != nil {
-			return "", err
+			return nil, meta, err
 		}
 		if tree := obj.Tree(); tree["kind"] == nil { // lists of built-in kinds say it once, for all
 			tree["apiVersion"], tree["kind"] = l.APIVersion, strings.TrimSuffix(l.Kind, "List")
 			obj = stage.NewTree(tree)
 		}
-		b.events = append(b.events, event{obj: obj})
+		events = append(events, event{obj: obj})
 	}
-	r.version = l.Metadata.ResourceVersion
-	return l.Metadata.Continue, nil
+	return events, l.Metadata, nil
 }
 
-func (r *reader) pageProtobuf(body []byte, b *batch) (next string, err error) {
-	raw, err := open(body)
+// pageProtobuf reads the message of any list: its metadata, and the items one by one.
+func (r *reader) pageProtobuf(body []byte) (events []event, meta metav1.ListMeta, err error) {
+	msg, err := open(body)
 	if err != nil {
-		return "", err
+		return nil, meta, err
 	}
-	if r.kind == pods {
-		var l corev1.PodList
-		if err := l.Unmarshal(raw); err != nil {
-			return "", fmt.Errorf("decode pods: %w", err)
+	head, err := part(msg, 1)
+	if err != nil {
+		return nil, meta, err
+	}
+	if err := meta.Unmarshal(head); err != nil {
+		return nil, meta, fmt.Errorf("decode list: %w", err)
+	}
+	err = parts(msg, func(number protowire.Number, item []byte) error {
+		if number != 2 {
+			return nil
 		}
-		for i := range l.Items {
-			l.Items[i].ManagedFields = nil
-			b.events = append(b.events, event{obj: stage.NewPod(&l.Items[i])})
-		}
-		r.version = l.ResourceVersion
-		return l.Continue, nil
-	}
-	var l corev1.NodeList
-	if err := l.Unmarshal(raw); err != nil {
-		return "", fmt.Errorf("decode nodes: %w", err)
-	}
-	for i := range l.Items {
-		l.Items[i].ManagedFields = nil
-		b.events = append(b.events, event{obj: stage.NewNode(&l.Items[i])})
-	}
-	r.version = l.ResourceVersion
-	return l.Continue, nil
+		obj, err := decode(r.kind, item)
+		events = append(events, event{obj: obj})
+		return err
+	})
+	return events, meta, err
 }

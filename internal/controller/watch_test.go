@@ -13,10 +13,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"kwokctl/internal/kube"
 )
 
-// script is a server whose watches say one text after the other.
+// script is a server that says one text after the other.
 type script struct {
 	fake
 	streams []string
@@ -42,18 +45,27 @@ func (s *script) Open(_ context.Context, path, _ string) (io.ReadCloser, reply) 
 	return io.NopCloser(strings.NewReader(text)), reply{code: http.StatusOK}
 }
 
+func page(version, next string, items ...string) string {
+	return fmt.Sprintf(`{"apiVersion":"example.com/v1","items":[%s],"kind":"WidgetList","metadata":{"resourceVersion":%q,"continue":%q}}`,
+		strings.Join(items, ","), version, next)
+}
+
 func line(typ, object string) string { return fmt.Sprintf(`{"type":%q,"object":%s}`+"\n", typ, object) }
 
 // A watch that ends is resumed; one whose version is too old begins anew, with all there is.
 func TestReaderResumes(t *testing.T) {
-	const end = `{"metadata":{"resourceVersion":"10","annotations":{"k8s.io/initial-events-end":"true"}}}`
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &script{cancel: cancel, streams: []string{
-		line("ADDED", widget(1, 3, "")) + line("ADDED", widget(2, 4, "")) + line("BOOKMARK", end) + line("MODIFIED", widget(1, 12, "")),
+		page("10", "more", widget(1, 3, "")),
+		page("10", "", widget(2, 4, "")),
+		line("MODIFIED", widget(1, 12, "")),
 		line("BOOKMARK", `{"metadata":{"resourceVersion":"20"}}`) + line("ERROR", `{"kind":"Status","code":410,"reason":"Expired","message":"too old"}`),
-		line("ADDED", widget(1, 12, "")) + line("BOOKMARK", strings.Replace(end, `"10"`, `"30"`, 1)),
+		page("30", "", widget(1, 12, "")),
 		"", // expired while nobody watched
-		line("ADDED", widget(1, 12, "")) + line("BOOKMARK", strings.Replace(end, `"10"`, `"40"`, 1)) + line("DELETED", widget(1, 41, "")),
+		page("40", "more", widget(1, 12, "")),
+		"", // expired between two pages
+		page("50", ""),
+		line("DELETED", widget(1, 51, "")),
 	}}
 	out := make(chan batch, 100)
 	(&reader{kind: firstOther, name: "Widget", where: &kube.Resource{}, path: "/apis/example.com/v1/widgets", do: s, out: out,
@@ -71,16 +83,16 @@ func TestReaderResumes(t *testing.T) {
 			got = append(got, "end")
 		}
 	}
-	want := []string{"begin", "w1@3", "w2@4", "end", "w1@12", "begin", "w1@12", "end", "begin", "w1@12", "end", "w1@41 gone"}
+	want := []string{"begin", "w1@3", "w2@4", "end", "w1@12", "begin", "w1@12", "end", "begin", "w1@12", "begin", "end", "w1@51 gone"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	var versions []string
+	var asked []string
 	for _, q := range s.opened {
-		versions = append(versions, q.Get("resourceVersion")+q.Get("sendInitialEvents"))
+		asked = append(asked, q.Get("watch")+q.Get("resourceVersion")+q.Get("limit")+q.Get("continue"))
 	}
-	if want := []string{"true", "12", "true", "30", "true", "41"}; !slices.Equal(versions, want) {
-		t.Errorf("asked for %q, want %q", versions, want)
+	if want := []string{"1000", "1000more", "true10", "true12", "1000", "true30", "1000", "1000more", "1000", "true50", "true51"}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q", asked, want)
 	}
 }
 
@@ -92,13 +104,11 @@ type silent struct {
 }
 
 func (s *silent) Open(ctx context.Context, path, _ string) (io.ReadCloser, reply) {
-	text := ""
-	if strings.Contains(path, "sendInitialEvents") {
-		text = line("ADDED", widget(1, 3, "")) + line("BOOKMARK", `{"metadata":{"resourceVersion":"10","annotations":{"k8s.io/initial-events-end":"true"}}}`)
+	if !strings.Contains(path, "watch=true") {
+		return io.NopCloser(strings.NewReader(page("10", "", widget(1, 3, "")))), reply{code: http.StatusOK}
 	}
 	in, out := io.Pipe()
 	go func() {
-		_, _ = io.WriteString(out, text)
 		wait(ctx, s.lasts)
 		_ = out.Close()
 	}()
@@ -143,5 +153,34 @@ func TestEpochOfAnyKind(t *testing.T) {
 	b.pass(31 * time.Second)
 	if b.f.count("PATCH /apis/example.com/v1/namespaces/d/widgets/w1/") != 0 || b.f.count("PATCH /apis/example.com/v1/namespaces/d/widgets/w2/") != 1 {
 		t.Fatalf("got %v", b.f.requests)
+	}
+}
+
+// TestPageProtobuf reads a page of pods, and refuses one that was cut anywhere.
+func TestPageProtobuf(t *testing.T) {
+	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "7", Continue: "more"}}
+	for i := range 3 {
+		list.Items = append(list.Items, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("p", i), ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}}}})
+	}
+	page, err := seal("v1", "PodList", list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{kind: pods}
+	events, next, err := r.page(page)
+	if err != nil || next != "more" || r.version != "" || len(events) != 3 || events[2].obj.Meta().Name != "p2" {
+		t.Fatalf("got %d pods, next %q, version %q, %v", len(events), next, r.version, err)
+	}
+	for n := range len(page) - 4 { // which are two empty fields behind the list
+		if events, _, err := (&reader{kind: pods}).page(page[:n]); err == nil {
+			t.Errorf("cut after %d of %d bytes: no error, %d pods", n, len(page), len(events))
+		}
+	}
+	list.Continue = ""
+	if page, err = seal("v1", "PodList", list); err != nil {
+		t.Fatal(err)
+	}
+	if _, next, err = r.page(page); err != nil || next != "" || r.version != "7" {
+		t.Errorf("the last page: next %q, version %q, %v", next, r.version, err)
 	}
 }

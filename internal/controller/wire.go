@@ -38,30 +38,41 @@ func open(data []byte) ([]byte, error) {
 
 // part returns the last length-delimited field of that number in a message; nil if it has none.
 func part(msg []byte, number protowire.Number) (found []byte, err error) {
+	err = parts(msg, func(n protowire.Number, b []byte) error {
+		if n == number {
+			found = b
+		}
+		return nil
+	})
+	return found, err
+}
+
+// parts calls f with each length-delimited field of a message.
+func parts(msg []byte, f func(number protowire.Number, b []byte) error) error {
 	for len(msg) > 0 {
 		n, typ, size := protowire.ConsumeTag(msg)
 		if size < 0 {
-			return nil, errWire
+			return errWire
 		}
 		msg = msg[size:]
 		if typ == protowire.BytesType {
 			b, size := protowire.ConsumeBytes(msg)
 			if size < 0 {
-				return nil, errWire
+				return errWire
 			}
-			if n == number {
-				found = b
+			if err := f(n, b); err != nil {
+				return err
 			}
 			msg = msg[size:]
 			continue
 		}
 		size = protowire.ConsumeFieldValue(n, typ, msg)
 		if size < 0 {
-			return nil, errWire
+			return errWire
 		}
 		msg = msg[size:]
 	}
-	return found, nil
+	return nil
 }
 
 // versionOf returns the resourceVersion of an enveloped object.

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -274,14 +275,17 @@ func (r *reader) list(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		begin := !q.Has("continue")
-		for begin || len(events) > 0 {
-			n := min(len(events), maxBatch)
-			b := batch{kind: r.kind, begin: begin, where: r.where, events: events[:n], end: next == "" && n == len(events)}
+		b := batch{kind: r.kind, begin: !q.Has("continue"), where: r.where}
+		for chunk := range slices.Chunk(events, maxBatch) {
+			b.events = chunk
 			if !r.send(ctx, b) {
 				return ctx.Err()
 			}
-			events, begin = events[n:], false
+			b = batch{kind: r.kind}
+		}
+		b.events, b.end = nil, next == ""
+		if (b.begin || b.end) && !r.send(ctx, b) { // a page may be empty
+			return ctx.Err()
 		}
 		if next == "" {
 			return nil

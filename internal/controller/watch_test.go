@@ -64,7 +64,8 @@ func TestReaderResumes(t *testing.T) {
 		"", // expired while nobody watched
 		page("40", "more", widget(1, 12, "")),
 		"", // expired between two pages
-		page("50", ""),
+		page("50", "more", widget(1, 12, "")),
+		page("50", ""), // what was to come is gone: the epoch ends none the less
 		line("DELETED", widget(1, 51, "")),
 	}}
 	out := make(chan batch, 100)
@@ -83,7 +84,7 @@ func TestReaderResumes(t *testing.T) {
 			got = append(got, "end")
 		}
 	}
-	want := []string{"begin", "w1@3", "w2@4", "end", "w1@12", "begin", "w1@12", "end", "begin", "w1@12", "begin", "end", "w1@51 gone"}
+	want := []string{"begin", "w1@3", "w2@4", "end", "w1@12", "begin", "w1@12", "end", "begin", "w1@12", "begin", "w1@12", "end", "w1@51 gone"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -91,7 +92,7 @@ func TestReaderResumes(t *testing.T) {
 	for _, q := range s.opened {
 		asked = append(asked, q.Get("watch")+q.Get("resourceVersion")+q.Get("limit")+q.Get("continue"))
 	}
-	if want := []string{"1000", "1000more", "true10", "true12", "1000", "true30", "1000", "1000more", "1000", "true50", "true51"}; !slices.Equal(asked, want) {
+	if want := []string{"1000", "1000more", "true10", "true12", "1000", "true30", "1000", "1000more", "1000", "1000more", "true50", "true51"}; !slices.Equal(asked, want) {
 		t.Errorf("asked for %q, want %q", asked, want)
 	}
 }

@@ -155,7 +155,7 @@ func (l *loop) run() {
 		l.turn()
 		if next := l.w.next(idleTicks); next != at {
 			at = next
-			timer.Reset(timeOf(at).Sub(l.clock()))
+			timer.Reset(l.w.timeOf(at).Sub(l.clock()))
 		}
 	}
 }
@@ -293,13 +293,13 @@ func (l *loop) throttle(i uint32) time.Duration {
 
 func (l *loop) wait(i uint32, after time.Duration) {
 	l.t.e[i].state = waiting
-	l.w.add(i, tickOf(l.now.Add(after+tickLength-1)))
+	l.w.add(i, l.w.tickOf(l.now.Add(after+tickLength-1)))
 }
 
 // fire takes an entry whose time has come.
 func (l *loop) fire(i uint32) {
 	e := &l.t.e[i]
-	l.late = max(l.late, l.now.Sub(timeOf(e.due)))
+	l.late = max(l.late, l.now.Sub(l.w.timeOf(e.due)))
 	switch e.state {
 	case written: // its event has not come
 		e.flags |= fetch

@@ -110,7 +110,7 @@ func (l *loop) succeeded(i uint32, r *result) {
 	case r.deleted:
 		e.flags = e.flags&^again | deleted
 		l.t.dropBody(i)
-		l.w.add(i, tickOf(l.now.Add(echoTimeout)))
+		l.w.add(i, l.w.tickOf(l.now.Add(echoTimeout)))
 	case e.flags&again != 0 && e.seen >= e.ours:
 		l.look(i, 0) // the event of our write was faster than its reply
 	case e.flags&again == 0 && r.version <= e.seen: // nothing was written to it, or the server found it so already
@@ -122,7 +122,7 @@ func (l *loop) succeeded(i uint32, r *result) {
 	default: // its event will come
 		e.flags &^= again
 		l.t.dropBody(i)
-		l.w.add(i, tickOf(l.now.Add(echoTimeout)))
+		l.w.add(i, l.w.tickOf(l.now.Add(echoTimeout)))
 	}
 }
 
@@ -132,7 +132,7 @@ func (l *loop) look(i uint32, within time.Duration) {
 	if e.flags&again == 0 {
 		l.t.dropBody(i)
 		e.state = written
-		l.w.add(i, tickOf(l.now.Add(within)))
+		l.w.add(i, l.w.tickOf(l.now.Add(within)))
 		return
 	}
 	e.flags &^= again

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func TestTableLikeMap(t *testing.T) {
@@ -31,6 +32,35 @@ func TestTableLikeMap(t *testing.T) {
 	}
 }
 
+// setBack is what the clock says at t when the wall clock was set back before. Only the first word of a time with both
+// readings, seconds of the wall clock from bit 30 on, changes.
+func setBack(t time.Time, by time.Duration) time.Time {
+	wall := (*uint64)(unsafe.Pointer(&t))
+	*wall -= uint64(by/time.Second) << 30
+	return t
+}
+
+// What waits does not wait longer when the wall clock is set back.
+func TestWheelIsMonotonic(t *testing.T) {
+	began := time.Now()
+	later := setBack(began.Add(2*time.Second), 25*time.Hour)
+	if later.Sub(began) != 2*time.Second || later.Round(0).After(began.Add(-24*time.Hour).Round(0)) {
+		t.Fatalf("%s is no time of a clock that was set back", later)
+	}
+	tab := newTable()
+	w := newWheel(tab, began)
+	i := tab.add(tab.parseUID(string(uid(1))), pods, "d", "x")
+	w.add(i, w.tickOf(began.Add(time.Second)))
+	fired := 0
+	w.advance(later, func(uint32) { fired++ })
+	if fired != 1 {
+		t.Errorf("fired %d times", fired)
+	}
+	if pause := w.timeOf(w.next(idleTicks)).Sub(later); pause > idleTicks*tickLength {
+		t.Errorf("the next look is %s from now", pause)
+	}
+}
+
 func TestWheelFiresOnTime(t *testing.T) {
 	now := time.Unix(1_000_000, 123456789)
 	tab := newTable()
@@ -39,7 +69,7 @@ func TestWheelFiresOnTime(t *testing.T) {
 	for n := range 5000 {
 		i := tab.add(tab.parseUID(string(uid(n))), pods, "d", "x")
 		tab.e[i].state = waiting
-		d := tickOf(now) + 1 + r.Int64N([]int64{10, 300, 20_000, 100_000}[n%4])
+		d := w.tickOf(now) + 1 + r.Int64N([]int64{10, 300, 20_000, 100_000}[n%4])
 		w.add(i, d)
 		if n%7 == 0 {
 			tab.unlink(i) // cancelled
@@ -49,14 +79,14 @@ func TestWheelFiresOnTime(t *testing.T) {
 	}
 	for len(due) > 0 {
 		at := w.next(idleTicks)
-		if at <= tickOf(now) || at > tickOf(now)+idleTicks {
-			t.Fatalf("the next look is %d ticks from now", at-tickOf(now))
+		if at <= w.tickOf(now) || at > w.tickOf(now)+idleTicks {
+			t.Fatalf("the next look is %d ticks from now", at-w.tickOf(now))
 		}
-		now = timeOf(at)
+		now = w.timeOf(at)
 		w.advance(now, func(i uint32) {
 			d, ok := due[i]
 			if !ok || d != at {
-				t.Fatalf("fired %d ticks off (known: %v)", tickOf(now)-d, ok)
+				t.Fatalf("fired %d ticks off (known: %v)", w.tickOf(now)-d, ok)
 			}
 			delete(due, i)
 		})

@@ -10,15 +10,17 @@ const (
 	slots  = 256
 )
 
-// wheel holds the waiting entries, linked through the table. Adding, cancelling and firing take constant time.
+// wheel holds the waiting entries, linked through the table. Adding, cancelling and firing take constant time. Its ticks
+// are counted from its beginning on the monotonic clock, so that nothing waits longer when the wall clock is set back.
 type wheel struct {
 	t     *table
 	heads [levels][slots]uint32
+	began time.Time
 	now   int64 // tick up to which everything has fired
 }
 
 func newWheel(t *table, now time.Time) *wheel {
-	w := &wheel{t: t, now: tickOf(now)}
+	w := &wheel{t: t, began: now}
 	for l := range w.heads {
 		for s := range w.heads[l] {
 			w.heads[l][s] = t.list()
@@ -27,9 +29,9 @@ func newWheel(t *table, now time.Time) *wheel {
 	return w
 }
 
-func tickOf(t time.Time) int64 { return t.UnixNano() / int64(tickLength) }
+func (w *wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.began) / tickLength) }
 
-func timeOf(tick int64) time.Time { return time.Unix(0, tick*int64(tickLength)) }
+func (w *wheel) timeOf(tick int64) time.Time { return w.began.Add(time.Duration(tick) * tickLength) }
 
 // add puts an entry where it will be found at the tick it is due.
 func (w *wheel) add(i uint32, due int64) {
@@ -61,7 +63,7 @@ func (w *wheel) next(ticks int64) int64 {
 
 // advance calls fire with each entry that is due by now, unlinked.
 func (w *wheel) advance(now time.Time, fire func(i uint32)) {
-	for to := tickOf(now); w.now < to; {
+	for to := w.tickOf(now); w.now < to; {
 		w.now++
 		for l := 1; l < levels && w.now&(1<<(8*l)-1) == 0; l++ {
 			w.cascade(l)

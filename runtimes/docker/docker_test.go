@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -194,6 +195,40 @@ func TestDiscard(t *testing.T) {
 	}
 	if err := (&engine{Client: c}).discard(t.Context(), "c"); err != nil || !gone.Load() {
 		t.Errorf("got %v, and it is gone: %t", err, gone.Load())
+	}
+}
+
+// TestMakeNetwork asks an engine that loses sight of an interface a few times, for ever, and one with another trouble.
+func TestMakeNetwork(t *testing.T) {
+	for _, tt := range []struct {
+		message       string
+		fails, wanted int
+		ok            bool
+	}{
+		{"route ip+net: no such network interface", 3, 4, true},
+		{"route ip+net: no such network interface", 1000, looksForSubnet, false},
+		{"no subnet is free", 1000, 1, false},
+	} {
+		asked := 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if asked++; asked > tt.fails {
+				w.WriteHeader(http.StatusCreated)
+				_, _ = io.WriteString(w, `{"Id":"n"}`)
+				return
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = fmt.Fprintf(w, `{"message":%q}`, tt.message)
+		}))
+		defer s.Close()
+		c, err := client.New(client.WithHost("tcp://"+s.Listener.Addr().String()), client.WithAPIVersion("1.41"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&engine{Client: c}).makeNetwork(t.Context(), "n", nil)
+		if (err == nil) != tt.ok || asked != tt.wanted || err != nil && !strings.Contains(err.Error(), tt.message) {
+			t.Errorf("%s, %d times: asked %d times, then %v", tt.message, tt.fails, asked, err)
+		}
 	}
 }
 

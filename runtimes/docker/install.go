@@ -27,13 +27,14 @@ import (
 )
 
 const (
-	stopGrace   = 20          // seconds between SIGTERM and SIGKILL
-	pidLimit    = int64(4096) // threads count too
-	fileLimit   = 16384       // open files and connections; engines differ in their defaults, some ask for too many
-	taskLimit   = 16384       // of all components of all clusters, since they run as one user; likewise
-	logSize     = "10m"
-	logFiles    = "5"
-	healthEvery = time.Minute
+	stopGrace      = 20          // seconds between SIGTERM and SIGKILL
+	pidLimit       = int64(4096) // threads count too
+	fileLimit      = 16384       // open files and connections; engines differ in their defaults, some ask for too many
+	taskLimit      = 16384       // of all components of all clusters, since they run as one user; likewise
+	logSize        = "10m"
+	logFiles       = "5"
+	healthEvery    = time.Minute
+	looksForSubnet = 10 // of podman, at the interfaces of a host where containers come and go
 	// stepTime is how long one step of making things may go on after the user has interrupted it: a request that is
 	// cut off may still be carried out, behind the back of whoever removes what was made.
 	stepTime = 30 * time.Second
@@ -134,8 +135,20 @@ func (r *Runtime) ensureNetwork(ctx context.Context, e *engine) error {
 		return err
 	}
 	defer cancel()
-	_, err = e.NetworkCreate(one, r.project(), client.NetworkCreateOptions{Driver: "bridge", Labels: r.labels(e, "")})
-	return wrap("create network "+r.project(), err)
+	return wrap("create network "+r.project(), e.makeNetwork(one, r.project(), r.labels(e, "")))
+}
+
+// makeNetwork makes a network. Podman asks each of the host's interfaces for its addresses, to find a subnet that is
+// free, and fails if one of them went away between its two looks, as that of a container which ends does.
+func (e *engine) makeNetwork(ctx context.Context, name string, labels map[string]string) error {
+	var err error
+	for range looksForSubnet {
+		_, err = e.NetworkCreate(ctx, name, client.NetworkCreateOptions{Driver: "bridge", Labels: labels})
+		if err == nil || !strings.Contains(err.Error(), "no such network interface") {
+			break
+		}
+	}
+	return err
 }
 
 // address gives the components fixed addresses on podman, so that they need not ask its name server: that loses

@@ -90,13 +90,16 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 		return err
 	}
 	// The three servers of the chain share this set.
-	disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
+	core := config.KubeAPIs.ControlPlane.Generic
+	disabled := core.DisabledPostStartHooks
 	disabled.Insert(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)
 	openAPI := &lateOpenAPI{}
-	config.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
+	core.SkipOpenAPIInstallation = true
+	lists := newOwnLists(core.RESTOptionsGetter)
+	core.RESTOptionsGetter = lists
 	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(openAPI.front(h), c)
+		return chain(openAPI.front(lists.front(h)), c)
 	}
 	rememberCertificates(&config.Aggregator.GenericConfig.Authentication)
 	completed, err := config.Complete()
@@ -107,7 +110,7 @@ func serve(ctx context.Context, opts options.CompletedOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := openAPI.install(server.GenericAPIServer.NextDelegate(), config.KubeAPIs.ControlPlane.Generic); err != nil {
+	if err := openAPI.install(server.GenericAPIServer.NextDelegate(), core); err != nil {
 		return err
 	}
 	disabled.Delete(rbacrest.PostStartHookName, schedulingrest.PostStartHookName)

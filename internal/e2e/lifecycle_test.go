@@ -88,6 +88,11 @@ func testLife(t *testing.T, w *world) {
 		t.Error("stop and start changed ports or certificates")
 	}
 	w.kubectl("life", "wait", "--for=condition=Ready", "node", "--all", "--timeout=30s")
+	// The API server itself looks at the pods of a namespace, which it has from its own cache since its start.
+	r = w.run("--name", "life", "kubectl", "label", "--dry-run=server", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted")
+	if r.code != 0 || !strings.Contains(r.stderr, "existing pods in namespace \"default\"") {
+		t.Errorf("restrict a namespace: exit status %d: %s", r.code, r.stderr)
+	}
 
 	if r := w.run("create", "cluster", "--name", "life"); r.code != 0 || !strings.Contains(r.stderr, "nothing was changed") {
 		t.Errorf("create of a ready cluster: exit status %d: %s", r.code, r.stderr)

@@ -121,10 +121,11 @@ func (d *document) put(e Entry, makeCurrent bool) {
 	cluster := mapping()
 	switch {
 	case e.Insecure:
-		set(cluster, "insecure-skip-tls-verify", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"})
+		set(cluster, "insecure-skip-tls-verify", yes())
 	case len(e.CA) > 0:
 		set(cluster, "certificate-authority-data", scalar(base64.StdEncoding.EncodeToString(e.CA)))
 	}
+	set(cluster, "disable-compression", yes()) // answers do not leave the machine
 	set(cluster, "server", scalar(e.Server))
 	if e.ServerName != "" && !e.Insecure {
 		set(cluster, "tls-server-name", scalar(e.ServerName))

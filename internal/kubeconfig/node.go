@@ -54,6 +54,8 @@ func text(n *yaml.Node) string {
 	return n.Value
 }
 
+func yes() *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"} }
+
 // scalar is a string, quoted if anybody's YAML would read it as something else.
 func scalar(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}

@@ -29,7 +29,7 @@ func TestEncodeForOtherWaysToTheServer(t *testing.T) {
 			must(t, err)
 			must(t, clientcmd.Validate(*cfg))
 			got := cfg.Clusters["kwok-a"]
-			if string(got.CertificateAuthorityData) != tt.ca || got.TLSServerName != tt.server || got.InsecureSkipTLSVerify != tt.insecure {
+			if string(got.CertificateAuthorityData) != tt.ca || got.TLSServerName != tt.server || got.InsecureSkipTLSVerify != tt.insecure || !got.DisableCompression {
 				t.Errorf("%s", text)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,8 +42,8 @@ type ownLists struct {
 	generic.RESTOptionsGetter
 
 	lock   sync.Mutex
-	stores map[schema.GroupResource]cachedStore
-	lists  map[string]runtime.Object // on their way, by number
+	stores map[schema.GroupResource][]*cachedStore // more than one where versions of the API have their own
+	lists  map[string]runtime.Object               // on their way, by number
 	last   int
 }
 
@@ -55,7 +56,7 @@ type cachedStore struct {
 // newOwnLists wraps the storage of a server. It must be called before that is made, and before any client in this
 // process sends a request.
 func newOwnLists(getter generic.RESTOptionsGetter) *ownLists {
-	l := &ownLists{RESTOptionsGetter: getter, stores: map[schema.GroupResource]cachedStore{}, lists: map[string]runtime.Object{}}
+	l := &ownLists{RESTOptionsGetter: getter, stores: map[schema.GroupResource][]*cachedStore{}, lists: map[string]runtime.Object{}}
 	infos := scheme.Codecs.SupportedMediaTypes() // not a copy: the list that all typed clients are made from
 	for i := range infos {
 		if infos[i].MediaType == runtime.ContentTypeProtobuf {
@@ -75,12 +76,19 @@ func (l *ownLists) GetRESTOptions(resource schema.GroupResource, example runtime
 	options.Decorator = func(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error), item, list func() runtime.Object,
 		attrs storage.AttrFunc, trigger storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
 		store, destroy, err := decorate(config, prefix, key, item, list, attrs, trigger, indexers)
-		if _, cached := store.(*cacher.CacheDelegator); cached {
-			l.lock.Lock()
-			l.stores[resource] = cachedStore{store, prefix, list}
-			l.lock.Unlock()
+		if _, cached := store.(*cacher.CacheDelegator); !cached {
+			return store, destroy, err
 		}
-		return store, destroy, err
+		one := &cachedStore{store, prefix, list}
+		l.lock.Lock()
+		l.stores[resource] = append(l.stores[resource], one)
+		l.lock.Unlock()
+		return store, func() { // at the end, and when no version that is served needs it
+			l.lock.Lock()
+			l.stores[resource] = slices.DeleteFunc(l.stores[resource], func(s *cachedStore) bool { return s == one })
+			l.lock.Unlock()
+			destroy()
+		}, err
 	}
 	return options, nil
 }
@@ -88,8 +96,9 @@ func (l *ownLists) GetRESTOptions(resource schema.GroupResource, example runtime
 // front wraps the handler that clients reach.
 func (l *ownLists) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		store, version := l.asked(r)
-		if store.Interface == nil || !store.filled(r.Context()) {
+		resource, version := l.asked(r)
+		store := l.filled(r.Context(), resource)
+		if store == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -103,48 +112,53 @@ func (l *ownLists) front(next http.Handler) http.Handler {
 	})
 }
 
-// asked returns the store that r lists all of, and the version it asks for, if it comes from a typed client of the
-// server itself.
-func (l *ownLists) asked(r *http.Request) (cachedStore, schema.GroupVersion) {
+// asked returns what r lists all of, and the version it asks for, if it comes from a typed client of the server itself.
+func (l *ownLists) asked(r *http.Request) (resource schema.GroupResource, version schema.GroupVersion) {
 	info, _ := request.RequestInfoFrom(r.Context())
 	who, _ := request.UserFrom(r.Context())
 	if info == nil || info.Verb != "list" || info.Namespace != "" || info.Subresource != "" || who == nil || who.GetName() != user.APIServerUser {
-		return cachedStore{}, schema.GroupVersion{}
+		return resource, version
 	}
 	if first, _, _ := strings.Cut(r.Header.Get("Accept"), ","); first != runtime.ContentTypeProtobuf { // with parameters it is not for whole objects
-		return cachedStore{}, schema.GroupVersion{}
+		return resource, version
 	}
 	query := r.URL.Query()
 	query.Del("limit") // which the cache does not heed either
 	if query.Get("resourceVersion") != "0" || len(query) > 1 {
-		return cachedStore{}, schema.GroupVersion{}
+		return resource, version
 	}
-	l.lock.Lock()
-	defer l.lock.Unlock()
-	return l.stores[schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}], schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+	return schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
 }
 
-// filled waits until the cache has all objects, or ctx ends.
-func (s cachedStore) filled(ctx context.Context) bool {
-	if s.ReadinessCheck() == nil {
-		return true
-	}
-	tick := time.NewTicker(cacheLook)
-	defer tick.Stop()
+// filled waits until a cache has all objects of a resource, and returns it; nil if there is none, or ctx ends.
+func (l *ownLists) filled(ctx context.Context, resource schema.GroupResource) *cachedStore {
+	var tick *time.Ticker
 	for {
+		l.lock.Lock()
+		stores := slices.Clone(l.stores[resource])
+		l.lock.Unlock()
+		for _, s := range stores {
+			if s.ReadinessCheck() == nil {
+				return s
+			}
+		}
+		if len(stores) == 0 {
+			return nil
+		}
+		if tick == nil {
+			tick = time.NewTicker(cacheLook)
+			defer tick.Stop()
+		}
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case <-tick.C:
-			if s.ReadinessCheck() == nil {
-				return true
-			}
 		}
 	}
 }
 
 // all lists the cache, in a version of the API. Its objects share what they hold with those in the cache.
-func (s cachedStore) all(ctx context.Context, version schema.GroupVersion) (runtime.Object, error) {
+func (s *cachedStore) all(ctx context.Context, version schema.GroupVersion) (runtime.Object, error) {
 	list := s.list()
 	if err := s.GetList(ctx, s.prefix, storage.ListOptions{ResourceVersion: "0", Recursive: true, Predicate: storage.Everything}, list); err != nil {
 		return nil, err

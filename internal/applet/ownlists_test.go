@@ -26,12 +26,13 @@ import (
 type cacheOf struct {
 	storage.Interface
 	pods  []core.Pod
+	never bool
 	looks atomic.Int32
 	lost  atomic.Bool
 }
 
 func (c *cacheOf) ReadinessCheck() error {
-	if c.looks.Add(1) < 3 {
+	if c.looks.Add(1) < 3 || c.never {
 		return storage.ErrStorageNotReady
 	}
 	return nil
@@ -50,7 +51,10 @@ func (c *cacheOf) GetList(_ context.Context, _ string, _ storage.ListOptions, in
 func TestOwnLists(t *testing.T) {
 	store := &cacheOf{pods: []core.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}}, Spec: core.PodSpec{NodeName: "n"}}}}
 	l := newOwnLists(generic.RESTOptions{})
-	l.stores[schema.GroupResource{Resource: "pods"}] = cachedStore{store, "/pods", func() runtime.Object { return &core.PodList{} }}
+	l.stores[schema.GroupResource{Resource: "pods"}] = []*cachedStore{
+		{&cacheOf{never: true}, "", nil}, // that of a version which is not served
+		{store, "/pods", func() runtime.Object { return &core.PodList{} }},
+	}
 	stock := 0
 	h := l.front(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		stock++

@@ -2,12 +2,11 @@ package controller
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"net/netip"
 	"strings"
 )
-
-var errExhausted = errors.New("no free address")
 
 // addresses says which pod addresses are taken: one bit each, per CIDR.
 type addresses struct {
@@ -156,7 +155,7 @@ func (c *cidr) give(n uint32) {
 func (a *addresses) alloc(set uint16) (uint32, error) {
 	s := a.sets[set]
 	if len(s) == 0 {
-		return 0, errExhausted
+		return 0, errors.New("no CIDR")
 	}
 	size := s[0].size
 	for _, c := range s {
@@ -170,7 +169,11 @@ func (a *addresses) alloc(set uint16) (uint32, error) {
 	if at := a.search(s, size, nil); at != 0 {
 		return at, nil
 	}
-	return 0, errExhausted
+	ranges := make([]string, len(s))
+	for i, c := range s {
+		ranges[i] = c.prefix.String()
+	}
+	return 0, fmt.Errorf("no free address in %s", strings.Join(ranges, ", "))
 }
 
 // search takes the next free offset, 0 if there is none but in the blocks to skip.
